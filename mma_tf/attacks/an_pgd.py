@@ -1,0 +1,92 @@
+"""AN-PGD: PGD of an adaptive length, then a line search for the boundary."""
+
+import tensorflow as tf
+
+from mma_tf.attacks.arguments import as_images, as_radii
+from mma_tf.attacks.boundary_search import boundary_search
+from mma_tf.attacks.pgd import pgd
+from mma_tf.box import clip_to_box
+from mma_tf.losses.soft_logit_margin import soft_logit_margin_loss
+from mma_tf.norms.registry import get_norm
+from mma_tf.per_example import over_pixels
+from mma_tf.types import LogitsFn, NormName, PerExample, Seed, Tensor, TensorLike
+
+
+def an_pgd(
+    logits_fn: LogitsFn,
+    images: TensorLike,
+    labels: TensorLike,
+    *,
+    norm: NormName,
+    initial_eps: PerExample,
+    max_eps: PerExample,
+    num_steps: int,
+    num_search_steps: int = 10,
+    step_size_factor: float = 2.5,
+    random_start: bool = True,
+    seed: Seed = 0,
+) -> tuple[Tensor, Tensor]:
+    """Returns approximately the nearest boundary points and how far away they are.
+
+    PGD on L_SLM in the ball of radius `initial_eps`, with steps of `step_size_factor` *
+    `initial_eps` / `num_steps`, gives a direction; `num_search_steps` bisections along
+    it look for the zero of L_SLM in [0, `max_eps`].
+
+    Args:
+        logits_fn: Images to logits `[batch, classes]`, in inference mode.
+        images: `[batch, ...]`, floating, pixels in [0, 1].
+        labels: `[batch]`, whole numbers in [0, classes).
+        norm: "linf" or "l2".
+        initial_eps: A scalar or `[batch]` in pixel units: the radius of the PGD, and
+            the search's first probe. Longer than `max_eps` is taken as `max_eps`.
+        max_eps: A scalar or `[batch]` in pixel units: the longest length searched.
+        num_steps: How many PGD steps.
+        num_search_steps: How many bisections, a forward pass each.
+        step_size_factor: Length of a PGD step, in units of `initial_eps / num_steps`.
+        random_start: See `mma_tf.attacks.pgd`.
+        seed: See `mma_tf.attacks.pgd`.
+
+    Returns:
+        Images clip(images + eps * direction), shape and dtype of `images`, and `eps`
+        `[batch]`: the middle of the last bracket, which was not probed itself and may
+        be on either side of the boundary. This is what training uses; to report
+        margins, use the adversarial end (`mma_tf.evaluation.an_pgd_margins`).
+
+    Raises:
+        ValueError: If `norm` is unknown, a length is negative or of a wrong shape, or a
+            number of steps is negative.
+        TypeError: If `images` are not floating.
+
+    Reference: Ding et al., ICLR 2020 (arXiv 1812.02637), algorithm 1. Differs from the
+    authors' code: the search sees the classifier in inference mode, as PGD does, and
+    the images that are returned are clipped to the box.
+    """
+    geometry = get_norm(norm)
+    images = as_images(images)
+    longest = as_radii("max_eps", max_eps, images, norm=geometry)
+    radii = as_radii("initial_eps", initial_eps, images, norm=geometry)
+    radii = tf.minimum(radii, longest)
+    points = pgd(
+        logits_fn,
+        images,
+        labels,
+        norm=norm,
+        eps=radii,
+        num_steps=num_steps,
+        step_size=step_size_factor * radii / max(num_steps, 1),
+        random_start=random_start,
+        loss=soft_logit_margin_loss,
+        seed=seed,
+    )
+    direction = tf.math.divide_no_nan(points - images, over_pixels(radii, images))
+    bracket = boundary_search(
+        logits_fn,
+        images,
+        labels,
+        direction=direction,
+        first_eps=radii,
+        max_eps=longest,
+        num_search_steps=num_search_steps,
+    )
+    found = clip_to_box(images + over_pixels(bracket.eps, images) * direction)
+    return tf.stop_gradient(found), tf.stop_gradient(bracket.eps)

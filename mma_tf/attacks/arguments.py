@@ -1,0 +1,63 @@
+"""What every attack checks of its arguments."""
+
+import numbers
+
+import numpy as np
+import tensorflow as tf
+
+from mma_tf.norms.base import Norm
+from mma_tf.per_example import to_batch
+from mma_tf.types import PerExample, Tensor, TensorLike
+
+
+def as_images(images: TensorLike) -> Tensor:
+    """Returns `images` as a floating tensor `[batch, ...]`, its dtype kept.
+
+    Raises:
+        TypeError: If the pixels are not floating point numbers.
+    """
+    images = tf.convert_to_tensor(images)
+    if not images.dtype.is_floating:
+        raise TypeError(
+            "Invalid `images`: expected floating point pixels in [0, 1]. "
+            f"Received: dtype={images.dtype.name} (divide bytes by 255)"
+        )
+    return images
+
+
+def as_radii(name: str, values: PerExample, images: Tensor, *, norm: Norm) -> Tensor:
+    """Returns lengths as `[batch]` in the dtype of `images`.
+
+    Values are checked where they are known before the graph runs: Python numbers and
+    numpy arrays.
+
+    Args:
+        name: The argument's name, for the message.
+        values: A scalar or `[batch]`, >= 0, in pixel units.
+        images: `[batch, ...]`.
+        norm: Bounds the values: no two images are farther apart than its diameter.
+
+    Raises:
+        ValueError: If a value is negative, not finite or beyond the box, or the shape
+            is neither scalar nor `[batch]`.
+    """
+    if isinstance(values, numbers.Real | np.ndarray | np.generic):
+        array = np.asarray(values, np.float64)
+        num_pixels = images.shape[1:].num_elements()
+        highest = norm.diameter(num_pixels) if num_pixels else np.inf
+        if not np.all((array >= 0) & (array <= highest * (1 + 1e-6))):
+            worst = array.flat[np.argmax(np.abs(array))]
+            hint = f" (did you mean {worst:g}/255?)" if worst > highest else ""
+            raise ValueError(
+                f"Invalid `{name}`: expected lengths from 0 to {highest:g}, images "
+                f"being in [0, 1]. Received: {name}={worst:g}{hint}"
+            )
+    return to_batch(values, images)
+
+
+def check_num_steps(name: str, value: int) -> None:
+    """Raises ValueError if a number of steps is not a whole number >= 0."""
+    if not isinstance(value, numbers.Integral) or value < 0:
+        raise ValueError(
+            f"Invalid `{name}`: expected a whole number >= 0. Received: {name}={value}"
+        )

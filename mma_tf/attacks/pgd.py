@@ -1,0 +1,86 @@
+"""Projected gradient descent inside balls of given radii."""
+
+import tensorflow as tf
+
+from mma_tf.attacks.arguments import as_images, as_radii, check_num_steps
+from mma_tf.losses.cross_entropy import cross_entropy
+from mma_tf.norms.registry import get_norm
+from mma_tf.per_example import over_pixels, to_batch
+from mma_tf.types import (
+    LogitsFn,
+    NormName,
+    PerExample,
+    PerExampleLoss,
+    Seed,
+    Tensor,
+    TensorLike,
+)
+
+
+def pgd(
+    logits_fn: LogitsFn,
+    images: TensorLike,
+    labels: TensorLike,
+    *,
+    norm: NormName,
+    eps: PerExample,
+    num_steps: int,
+    step_size: PerExample,
+    random_start: bool = True,
+    loss: PerExampleLoss = cross_entropy,
+    seed: Seed = 0,
+) -> Tensor:
+    """Returns images in the `eps`-balls around `images` that raise the loss.
+
+    linf: x <- x + step_size * sign(gradient); l2: x <- x + step_size * gradient /
+    |gradient|; each time brought back into the ball and the box. The gradient is taken
+    with respect to the images alone: no gradient of a weight is computed.
+
+    Args:
+        logits_fn: Images to logits `[batch, classes]`, in inference mode.
+        images: `[batch, ...]`, floating, pixels in [0, 1].
+        labels: `[batch]`, whole numbers in [0, classes).
+        norm: "linf" or "l2".
+        eps: Radius of the ball, a scalar or `[batch]`, in pixel units.
+        num_steps: How many gradient steps, >= 0.
+        step_size: Length of a step, a scalar or `[batch]`, in pixel units.
+        random_start: Whether to start at a random point of the ball and the box (linf:
+            uniform in the ball; l2: a uniform point of the box, scaled back into the
+            ball) instead of at the image.
+        loss: `(labels, logits) -> [batch]`, what is made large.
+        seed: A whole number or a `[2]` integer tensor; the same seed gives the same
+            random start.
+
+    Returns:
+        The last iterate, shape and dtype of `images`, inside ball and box.
+
+    Raises:
+        ValueError: If `norm` is unknown, `eps` or `step_size` is negative or of a wrong
+            shape, or `num_steps` is negative.
+        TypeError: If `images` are not floating.
+
+    Reference: Madry et al., ICLR 2018 (arXiv 1706.06083), section 2.1.
+    """
+    geometry = get_norm(norm)
+    images = as_images(images)
+    radii = as_radii("eps", eps, images, norm=geometry)
+    check_num_steps("num_steps", num_steps)
+    lengths = over_pixels(to_batch(step_size, images), images)
+
+    def step(iteration: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(points)
+            values = loss(labels, logits_fn(points))
+        gradients = tape.gradient(values, points)
+        points = points + lengths * geometry.ascent_direction(gradients)
+        return iteration + 1, geometry.project(points, images, radii)
+
+    points = geometry.random_start(images, radii, seed) if random_start else images
+    _, points = tf.while_loop(
+        lambda iteration, points: iteration < num_steps,
+        step,
+        (tf.constant(0), points),
+        parallel_iterations=1,
+        maximum_iterations=num_steps,
+    )
+    return tf.stop_gradient(points)

@@ -1,0 +1,65 @@
+"""Stateless random numbers that do not depend on the number of devices.
+
+Every draw is a function of its seed alone, so that the same seed gives the same run and
+a resumed run needs no saved generator state.
+"""
+
+import tensorflow as tf
+
+from mma_tf.types import Seed, Tensor
+
+# Named, since the automatic choice differs between devices and under XLA.
+_ALGORITHM = "philox"
+
+
+def as_seed(seed: Seed) -> Tensor:
+    """Returns a whole number or `[2]` integers as a `[2]` int64 tensor.
+
+    Raises:
+        ValueError: If `seed` has another shape.
+    """
+    seed = tf.cast(tf.convert_to_tensor(seed), tf.int64)
+    if seed.shape.rank == 0:
+        return tf.stack([tf.zeros([], tf.int64), seed])
+    if seed.shape != [2]:
+        raise ValueError(
+            "Invalid `seed`: expected a whole number or shape [2]. "
+            f"Received: shape={seed.shape}"
+        )
+    return seed
+
+
+def fold_in(seed: Seed, *numbers: Tensor | int) -> Tensor:
+    """Returns a new seed `[2]` for each different sequence of whole `numbers`."""
+    seed = as_seed(seed)
+    for number in numbers:
+        seed = tf.random.experimental.stateless_fold_in(
+            seed, tf.cast(number, tf.int64), alg=_ALGORITHM
+        )
+    return seed
+
+
+def uniform_like(images: Tensor, seed: Seed) -> Tensor:
+    """Returns numbers uniform in [0, 1), in the shape and dtype of `images`.
+
+    Inside a replica of a `tf.distribute` strategy this is the replica's own slice of
+    the noise for the global batch, so that a step over several devices sees the noise
+    that one device would have seen.
+    """
+    seed = as_seed(seed)
+    context = tf.distribute.get_replica_context()
+    replicas = context.num_replicas_in_sync if context is not None else 1
+    static = images.shape.is_fully_defined()
+    shape = images.shape.as_list() if static else tf.shape(images)
+    if replicas == 1:
+        return _uniform(shape, seed, images.dtype)
+    local = shape[0]
+    everywhere = tf.concat([[local * replicas], shape[1:]], axis=0)
+    noise = _uniform(everywhere, seed, images.dtype)
+    start = tf.cast(context.replica_id_in_sync_group, tf.int32) * local
+    noise = noise[start : start + local]
+    return tf.ensure_shape(noise, images.shape)
+
+
+def _uniform(shape: Tensor, seed: Tensor, dtype: tf.DType) -> Tensor:
+    return tf.random.stateless_uniform(shape, seed, dtype=dtype, alg=_ALGORITHM)

@@ -1,0 +1,46 @@
+"""The geometry of the Euclidean length of the change."""
+
+import math
+
+import tensorflow as tf
+
+from mma_tf.box import clip_to_box
+from mma_tf.noise import uniform_like
+from mma_tf.per_example import over_pixels, pixel_axes
+from mma_tf.types import Seed, Tensor
+
+
+class L2:
+    """The l2 norm; see `mma_tf.norms.base.Norm` for the contract."""
+
+    def size(self, deltas: Tensor) -> Tensor:
+        # Scaled by the largest entry: squares of float32 gradients as they occur under
+        # a confident classifier (below 1e-19) would all vanish.
+        largest = tf.reduce_max(tf.abs(deltas), axis=pixel_axes(deltas))
+        scaled = tf.math.divide_no_nan(deltas, over_pixels(largest, deltas))
+        squares = tf.reduce_sum(tf.square(scaled), axis=pixel_axes(deltas))
+        return largest * tf.sqrt(squares)
+
+    def ascent_direction(self, gradients: Tensor) -> Tensor:
+        largest = tf.reduce_max(
+            tf.abs(gradients), axis=pixel_axes(gradients), keepdims=True
+        )
+        scaled = tf.math.divide_no_nan(gradients, largest)
+        return tf.math.divide_no_nan(scaled, over_pixels(self.size(scaled), scaled))
+
+    def project(self, points: Tensor, images: Tensor, eps: Tensor) -> Tensor:
+        deltas = clip_to_box(points) - images
+        # The shrunk point is between two points of the box; clipped all the same, for
+        # rounding can leave the box by one unit in the last place.
+        return clip_to_box(images + self._shrink(deltas, eps))
+
+    def random_start(self, images: Tensor, eps: Tensor, seed: Seed) -> Tensor:
+        return self.project(uniform_like(images, seed), images, eps)
+
+    def diameter(self, num_pixels: int) -> float:
+        return math.sqrt(num_pixels)
+
+    def _shrink(self, deltas: Tensor, eps: Tensor) -> Tensor:
+        sizes = self.size(deltas)
+        factors = tf.where(sizes > eps, tf.math.divide_no_nan(eps, sizes), 1.0)
+        return deltas * over_pixels(factors, deltas)

@@ -1,0 +1,55 @@
+"""Small classifiers whose behaviour is known, for tests."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+
+def linear_classifier(rng, *, num_pixels=12, num_classes=4, dtype="float64"):
+    """Returns weights, biases and `logits_fn` of a linear classifier on flat images."""
+    weights = rng.normal(size=(num_pixels, num_classes))
+    biases = rng.normal(size=num_classes) * 0.1
+
+    def logits_fn(images):
+        return tf.matmul(images, tf.cast(weights, images.dtype)) + tf.cast(
+            biases, images.dtype
+        )
+
+    return weights, biases, logits_fn
+
+
+def linear_margins(weights, biases, images, labels, norm):
+    """Returns the exact margins, without the box: min_j (z_y - z_j) / |w_y - w_j|*."""
+    logits = images @ weights + biases
+    order = {"linf": 1, "l2": 2}[norm]
+    margins = []
+    for z, y in zip(logits, labels, strict=True):
+        others = [j for j in range(len(z)) if j != y]
+        distances = [
+            (z[y] - z[j]) / np.linalg.norm(weights[:, y] - weights[:, j], order)
+            for j in others
+        ]
+        margins.append(max(min(distances), 0.0))
+    return np.array(margins)
+
+
+def small_network(*, batch_norm=False, image_shape=(6, 6, 1), num_classes=3):
+    """Returns a small smooth convolutional classifier."""
+    layers = [
+        keras.Input(image_shape),
+        keras.layers.Conv2D(4, 3, padding="same", activation="softplus"),
+    ]
+    if batch_norm:
+        layers.append(keras.layers.BatchNormalization())
+    layers += [keras.layers.Flatten(), keras.layers.Dense(num_classes)]
+    return keras.Sequential(layers)
+
+
+def random_examples(rng, num_examples, *, image_shape=(6, 6, 1), num_classes=3):
+    """Returns float32 images in [0, 1] whose brightest third tells the label."""
+    labels = rng.integers(num_classes, size=num_examples)
+    images = rng.uniform(0.0, 0.4, size=(num_examples, *image_shape))
+    band = max(image_shape[0] // num_classes, 1)
+    for image, label in zip(images, labels, strict=True):
+        image[label * band : (label + 1) * band] += 0.5
+    return images.astype("float32"), labels.astype("int32")

@@ -1,0 +1,19 @@
+"""What every test gets."""
+
+import os
+
+# Before TensorFlow is imported: its start-up notes are not this suite's.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def clean_keras_state():
+    """Undoes what a test did to Keras' global settings."""
+    policy = keras.config.dtype_policy()
+    keras.utils.set_random_seed(0)
+    yield
+    keras.config.set_dtype_policy(policy)
+    keras.backend.clear_session()
