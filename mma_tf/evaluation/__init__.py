@@ -1,0 +1,16 @@
+"""How robust a classifier is: margins found by attacks, and accuracy under attack."""
+
+from mma_tf.evaluation.margins import MarginEstimate, an_pgd_margins
+from mma_tf.evaluation.robustness import (
+    Judgement,
+    Robustness,
+    measure_robustness,
+)
+
+__all__ = [
+    "Judgement",
+    "MarginEstimate",
+    "Robustness",
+    "an_pgd_margins",
+    "measure_robustness",
+]

@@ -1,0 +1,183 @@
+"""A classifier's accuracy, margins and accuracy under attack on a set of images."""
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+
+from mma_tf.attacks.pgd import pgd
+from mma_tf.evaluation.margins import MarginEstimate, an_pgd_margins
+from mma_tf.losses.carlini_wagner import carlini_wagner_loss
+from mma_tf.losses.cross_entropy import cross_entropy
+from mma_tf.losses.logit_margin import logit_margin_loss
+from mma_tf.noise import fold_in
+from mma_tf.types import LogitsFn, NormName, Seed, Tensor
+
+
+@dataclasses.dataclass(frozen=True)
+class Judgement:
+    """How a classifier is judged: the attacks and all their parameters.
+
+    Attributes:
+        norm: "linf" or "l2".
+        eps: Radius for robust accuracy and of the PGD that gives the margin search its
+            direction, in pixel units.
+        step_size: Length of the PGD steps, in pixel units.
+        num_steps: PGD steps.
+        max_eps: The longest margin that is looked for, in pixel units.
+        num_search_steps: Bisections of the margin search.
+        num_restarts: Further PGD runs at `eps`, so many with cross-entropy and so many
+            with the Carlini-Wagner loss; an example is robust only if all runs fail.
+    """
+
+    norm: NormName
+    eps: float
+    step_size: float
+    num_steps: int
+    max_eps: float
+    num_search_steps: int = 10
+    num_restarts: int = 0
+
+    def describe(self) -> str:
+        """Returns the attack in words, for a report."""
+        runs = f"1 run with SLM loss, {self.num_restarts} with CE, {self.num_restarts} "
+        runs = f"{runs}with CW" if self.num_restarts else "1 run with SLM loss"
+        return (
+            f"PGD-{self.num_steps}, {self.norm}, eps {self.eps:.4g}, step "
+            f"{self.step_size:.4g}, {runs}"
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Robustness:
+    """What the attacks found, one entry an example, each array `[examples]`.
+
+    Attributes:
+        margins: Upper bounds of the margins, see `MarginEstimate.margin`.
+        found: Whether an error was found within `judgement.max_eps`.
+        correct: Whether the image itself is classified right.
+        robust: Whether no attack at `judgement.eps` found an error.
+        judgement: The attacks.
+    """
+
+    margins: np.ndarray
+    found: np.ndarray
+    correct: np.ndarray
+    robust: np.ndarray
+    judgement: Judgement
+
+    @property
+    def num_examples(self) -> int:
+        """How many examples were judged."""
+        return len(self.margins)
+
+    def summary(self) -> dict[str, float]:
+        """Returns the averages.
+
+        `average_margin` counts a margin beyond `max_eps` as `max_eps`, and
+        `above_max_eps` is the share of such examples.
+        """
+        return {
+            "accuracy": float(np.mean(self.correct)),
+            "robust_accuracy": float(np.mean(self.robust)),
+            "average_margin": float(np.mean(self.margins)),
+            "above_max_eps": float(np.mean(~self.found)),
+        }
+
+
+def measure_robustness(
+    logits_fn: LogitsFn,
+    images: np.ndarray,
+    labels: np.ndarray,
+    judgement: Judgement,
+    *,
+    batch_size: int = 250,
+    seed: Seed = 0,
+    on_batch: Callable[[], None] = lambda: None,
+) -> Robustness:
+    """Attacks every example and returns what was found.
+
+    Args:
+        logits_fn: Images to logits `[batch, classes]`, in inference mode.
+        images: `[examples, height, width, channels]`, floating, in [0, 1].
+        labels: `[examples]`, whole numbers in [0, classes).
+        judgement: The attacks.
+        batch_size: Examples attacked at a time. It changes no definition, but the
+            attacks' random starts.
+        seed: Of the random starts.
+        on_batch: Called after each batch, for progress, or to raise and so to stop.
+
+    Raises:
+        ValueError: If there are no examples.
+    """
+    if len(images) == 0:
+        raise ValueError("Invalid `images`: expected at least one. Received: none")
+    batch_size = min(batch_size, len(images))
+    attack = tf.function(
+        lambda x, y, batch_seed: _attack(logits_fn, x, y, judgement, batch_seed),
+        # XLA pays on a GPU; on a CPU it is several times slower than the plain graph.
+        jit_compile=bool(tf.config.list_logical_devices("GPU")),
+    )
+    estimates: list[list[np.ndarray]] = []
+    for number, start in enumerate(range(0, len(images), batch_size)):
+        batch = _padded(images[start : start + batch_size], batch_size)
+        batch_labels = _padded(labels[start : start + batch_size], batch_size)
+        estimate = attack(
+            tf.convert_to_tensor(batch),
+            tf.convert_to_tensor(batch_labels),
+            fold_in(seed, number),
+        )
+        held = min(batch_size, len(images) - start)
+        estimates.append([field.numpy()[:held] for field in estimate])
+        on_batch()
+    fields = (np.concatenate(parts) for parts in zip(*estimates, strict=True))
+    margin, found, correct, robust = fields
+    return Robustness(margin, found, correct, robust, judgement)
+
+
+def _attack(
+    logits_fn: LogitsFn,
+    images: Tensor,
+    labels: Tensor,
+    judgement: Judgement,
+    seed: Tensor,
+) -> MarginEstimate:
+    estimate = an_pgd_margins(
+        logits_fn,
+        images,
+        labels,
+        norm=judgement.norm,
+        eps=judgement.eps,
+        step_size=judgement.step_size,
+        num_steps=judgement.num_steps,
+        max_eps=judgement.max_eps,
+        num_search_steps=judgement.num_search_steps,
+        seed=fold_in(seed, 0),
+    )
+    robust, margin, found = estimate.robust, estimate.margin, estimate.found
+    runs = [cross_entropy, carlini_wagner_loss] * judgement.num_restarts
+    for number, loss in enumerate(runs, start=1):
+        points = pgd(
+            logits_fn,
+            images,
+            labels,
+            norm=judgement.norm,
+            eps=judgement.eps,
+            num_steps=judgement.num_steps,
+            step_size=judgement.step_size,
+            loss=loss,
+            seed=fold_in(seed, number),
+        )
+        robust &= logit_margin_loss(labels, logits_fn(points)) < 0
+    # An error at eps bounds the margin, whichever attack found it.
+    margin = tf.where(robust, margin, tf.minimum(margin, judgement.eps))
+    return estimate._replace(robust=robust, margin=margin, found=found | ~robust)
+
+
+def _padded(values: np.ndarray, size: int) -> np.ndarray:
+    """Repeats the first entry up to `size`: one shape means one compilation."""
+    missing = size - len(values)
+    if not missing:
+        return values
+    return np.concatenate([values, np.repeat(values[:1], missing, axis=0)])

@@ -1,0 +1,22 @@
+"""Keras callbacks, usable with any Keras model that classifies images."""
+
+from mma_tf.training.callbacks.best_by_margin import BestByMargin
+from mma_tf.training.callbacks.checkpointing import Checkpointing
+from mma_tf.training.callbacks.margin_validation import MarginValidation
+from mma_tf.training.callbacks.piecewise_schedule import PiecewiseSchedule
+from mma_tf.training.callbacks.plain_progress import PlainProgress
+from mma_tf.training.callbacks.stop_on_non_finite import StopOnNonFinite
+from mma_tf.training.callbacks.stop_on_signal import Interrupted, StopOnSignal
+from mma_tf.training.callbacks.throughput import Throughput
+
+__all__ = [
+    "BestByMargin",
+    "Checkpointing",
+    "Interrupted",
+    "MarginValidation",
+    "PiecewiseSchedule",
+    "PlainProgress",
+    "StopOnNonFinite",
+    "StopOnSignal",
+    "Throughput",
+]
