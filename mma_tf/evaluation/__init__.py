@@ -4,13 +4,13 @@ from mma_tf.evaluation.margins import MarginEstimate, an_pgd_margins
 from mma_tf.evaluation.robustness import (
     Judgement,
     Robustness,
-    measure_robustness,
+    RobustnessMeter,
 )
 
 __all__ = [
     "Judgement",
     "MarginEstimate",
     "Robustness",
+    "RobustnessMeter",
     "an_pgd_margins",
-    "measure_robustness",
 ]

@@ -86,54 +86,64 @@ class Robustness:
         }
 
 
-def measure_robustness(
-    logits_fn: LogitsFn,
-    images: np.ndarray,
-    labels: np.ndarray,
-    judgement: Judgement,
-    *,
-    batch_size: int = 250,
-    seed: Seed = 0,
-    on_batch: Callable[[], None] = lambda: None,
-) -> Robustness:
-    """Attacks every example and returns what was found.
+class RobustnessMeter:
+    """A classifier with the attacks that judge it, compiled once for many uses.
 
     Args:
         logits_fn: Images to logits `[batch, classes]`, in inference mode.
-        images: `[examples, height, width, channels]`, floating, in [0, 1].
-        labels: `[examples]`, whole numbers in [0, classes).
         judgement: The attacks.
         batch_size: Examples attacked at a time. It changes no definition, but the
             attacks' random starts.
-        seed: Of the random starts.
-        on_batch: Called after each batch, for progress, or to raise and so to stop.
-
-    Raises:
-        ValueError: If there are no examples.
     """
-    if len(images) == 0:
-        raise ValueError("Invalid `images`: expected at least one. Received: none")
-    batch_size = min(batch_size, len(images))
-    attack = tf.function(
-        lambda x, y, batch_seed: _attack(logits_fn, x, y, judgement, batch_seed),
-        # XLA pays on a GPU; on a CPU it is several times slower than the plain graph.
-        jit_compile=bool(tf.config.list_logical_devices("GPU")),
-    )
-    estimates: list[list[np.ndarray]] = []
-    for number, start in enumerate(range(0, len(images), batch_size)):
-        batch = _padded(images[start : start + batch_size], batch_size)
-        batch_labels = _padded(labels[start : start + batch_size], batch_size)
-        estimate = attack(
-            tf.convert_to_tensor(batch),
-            tf.convert_to_tensor(batch_labels),
-            fold_in(seed, number),
+
+    def __init__(
+        self, logits_fn: LogitsFn, judgement: Judgement, *, batch_size: int = 250
+    ) -> None:
+        self.judgement = judgement
+        self._batch_size = batch_size
+        self._attack = tf.function(
+            lambda images, labels, seed: _attack(
+                logits_fn, images, labels, judgement, seed
+            ),
+            # XLA pays on a GPU; on a CPU it is slower than the plain graph.
+            jit_compile=bool(tf.config.list_logical_devices("GPU")),
         )
-        held = min(batch_size, len(images) - start)
-        estimates.append([field.numpy()[:held] for field in estimate])
-        on_batch()
-    fields = (np.concatenate(parts) for parts in zip(*estimates, strict=True))
-    margin, found, correct, robust = fields
-    return Robustness(margin, found, correct, robust, judgement)
+
+    def measure(
+        self,
+        images: np.ndarray,
+        labels: np.ndarray,
+        *,
+        seed: Seed = 0,
+        on_batch: Callable[[], None] = lambda: None,
+    ) -> Robustness:
+        """Attacks every example, with the weights as they are now.
+
+        Args:
+            images: `[examples, height, width, channels]`, floating, in [0, 1].
+            labels: `[examples]`, whole numbers in [0, classes).
+            seed: Of the random starts.
+            on_batch: Called after each batch, for progress, or to raise and so to stop.
+
+        Raises:
+            ValueError: If there are no examples.
+        """
+        if len(images) == 0:
+            raise ValueError("Invalid `images`: expected at least one. Received: none")
+        size = min(self._batch_size, len(images))
+        estimates: list[list[np.ndarray]] = []
+        for number, start in enumerate(range(0, len(images), size)):
+            estimate = self._attack(
+                tf.convert_to_tensor(_padded(images[start : start + size], size)),
+                tf.convert_to_tensor(_padded(labels[start : start + size], size)),
+                fold_in(seed, number),
+            )
+            held = min(size, len(images) - start)
+            estimates.append([field.numpy()[:held] for field in estimate])
+            on_batch()
+        fields = (np.concatenate(parts) for parts in zip(*estimates, strict=True))
+        margins, found, correct, robust = fields
+        return Robustness(margins, found, correct, robust, self.judgement)
 
 
 def _attack(

@@ -108,6 +108,13 @@ class RobustModel(keras.Model):
     def after_update(self, batch: Batch, report: dict[str, Tensor]) -> None:
         """Called in each step when the optimiser has moved the weights."""
 
+    def build(self, input_shape: Any) -> None:
+        """Builds the classifier for images of `input_shape` (batch, height, ...)."""
+        shape = input_shape["image"] if isinstance(input_shape, dict) else input_shape
+        if not self.classifier.built:
+            self.classifier.build(shape)
+        self.built = True
+
     def call(self, inputs: Any, training: bool | None = None) -> Tensor:
         """Returns the classifier's logits.
 

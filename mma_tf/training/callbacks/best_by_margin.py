@@ -9,7 +9,7 @@ from mma_tf.training.callbacks.step_callback import StepCallback
 
 
 class BestByMargin(StepCallback):
-    """Calls `save(step, margin)` whenever the validation's average margin is a record.
+    """Calls `save(step, value)` whenever the validation's average margin is a record.
 
     While it does, the model has the averaged weights if its optimiser keeps any. List
     it after `MarginValidation`, whose result it reads.
@@ -17,6 +17,7 @@ class BestByMargin(StepCallback):
     Args:
         save: Writes the model as it is now.
         best: The record to beat.
+        monitor: The number in the logs, larger being better, if not that margin.
     """
 
     def __init__(
@@ -24,10 +25,12 @@ class BestByMargin(StepCallback):
         save: Callable[[int, float], None],
         *,
         best: float = float("-inf"),
+        monitor: str = AVERAGE_MARGIN,
     ) -> None:
         super().__init__()
         self.save = save
         self.best = best
+        self.monitor = monitor
 
     def on_step_end(self, step: int, logs: dict[str, Any]) -> None:
         self._consider(logs)
@@ -36,9 +39,9 @@ class BestByMargin(StepCallback):
         self._consider(logs or {})
 
     def _consider(self, logs: dict[str, Any]) -> None:
-        margin = logs.get(AVERAGE_MARGIN)
-        if margin is None or margin <= self.best:
+        value = logs.get(self.monitor)
+        if value is None or value <= self.best:
             return
         with averaged_weights(self.model):
-            self.save(self.step, margin)
-        self.best = margin
+            self.save(self.step, value)
+        self.best = value

@@ -7,10 +7,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 
-from mma_tf.evaluation.robustness import Judgement, Robustness, measure_robustness
+from mma_tf.evaluation.robustness import Judgement, Robustness, RobustnessMeter
 from mma_tf.models.inference import inference_logits_fn
 from mma_tf.training.averaging import averaged_weights
 from mma_tf.training.callbacks.step_callback import StepCallback
@@ -67,6 +68,7 @@ class MarginValidation(StepCallback):
         self.log_dir = None if log_dir is None else os.fspath(log_dir)
         self.seed = seed
         self.on_batch = on_batch
+        self._meter: RobustnessMeter | None = None
         self._writer: tf.summary.SummaryWriter | None = None
 
     def on_step_end(self, step: int, logs: dict[str, Any]) -> None:
@@ -81,6 +83,10 @@ class MarginValidation(StepCallback):
         if self._writer is not None:
             self._writer.close()
 
+    def set_model(self, model: keras.Model) -> None:
+        super().set_model(model)
+        self._meter = None
+
     def is_due(self, step: int) -> bool:
         """Returns whether a validation belongs to `step`."""
         if self.every_steps is None or step == 0:
@@ -90,13 +96,8 @@ class MarginValidation(StepCallback):
     def _validate(self, logs: dict[str, Any]) -> None:
         started = time.perf_counter()
         with averaged_weights(self.model):
-            found = measure_robustness(
-                inference_logits_fn(getattr(self.model, "classifier", self.model)),
-                self.images,
-                self.labels,
-                self.judgement,
-                seed=self.seed,
-                on_batch=self.on_batch,
+            found = self._get_meter().measure(
+                self.images, self.labels, seed=self.seed, on_batch=self.on_batch
             )
         seconds = time.perf_counter() - started
         trained = {name: float(value) for name, value in logs.items()}
@@ -107,6 +108,13 @@ class MarginValidation(StepCallback):
         if self.every_steps is not None and trained:
             # Each line of the record then speaks of the steps since the last one.
             self.model.reset_metrics()
+
+    def _get_meter(self) -> RobustnessMeter:
+        if self._meter is None:
+            classifier = getattr(self.model, "classifier", self.model)
+            logits_fn = inference_logits_fn(classifier)
+            self._meter = RobustnessMeter(logits_fn, self.judgement)
+        return self._meter
 
     def _write_record(
         self, numbers: dict[str, float], found: Robustness, seconds: float

@@ -1,0 +1,131 @@
+"""Checkpoints of a training, exact to the bit, and proof against damage."""
+
+import pathlib
+import shutil
+from collections.abc import Callable
+
+import keras
+import tensorflow as tf
+
+from mma_tf.errors import RunError
+
+_PREFIX = "step"
+
+
+class Checkpoints:
+    """Saves and restores all the state of a model in training, in one folder.
+
+    That is the weights, the moving statistics, the memory of margins, the number of
+    steps done, and the optimiser with its averaged weights. Everything else in a run is
+    a function of the seed and the step.
+
+    Args:
+        directory: Where they are; the last few are kept.
+        model: Built, and compiled with an optimiser that is built.
+        keep: How many are kept: more than one, since the newest may be damaged.
+    """
+
+    def __init__(
+        self, directory: pathlib.Path, model: keras.Model, *, keep: int = 3
+    ) -> None:
+        self._directory = directory
+        # Lists of variables, not the objects: their order is that of the network's
+        # definition, whatever Keras calls its attributes.
+        self._checkpoint = tf.train.Checkpoint(
+            model=[variable.value for variable in model.variables],
+            optimizer=[variable.value for variable in model.optimizer.variables],
+        )
+        self._keep = keep
+        self._manager = self._make_manager()
+
+    def save(self, step: int) -> None:
+        """Saves the state after training step `step`.
+
+        Raises:
+            RunError: If it cannot be written; the earlier ones are intact.
+        """
+        try:
+            self._manager.save(checkpoint_number=step)
+        except (tf.errors.OpError, OSError) as error:
+            self._remove_leftovers(step)
+            raise RunError(
+                f"The checkpoint of step {step} cannot be written to "
+                f"{self._directory} ({_first_line(error)}): the last good one is "
+                f"{self._describe_newest()}; make room and run the same command again."
+            ) from error
+
+    def restore_newest(self, *, say: Callable[[str], None] = print) -> int:
+        """Restores the newest checkpoint that is whole.
+
+        Args:
+            say: Told, in a sentence, of each one that is damaged.
+
+        Returns:
+            Its step, or 0 if there is no checkpoint.
+
+        Raises:
+            RunError: If there are checkpoints, and all are damaged.
+        """
+        steps = self._steps()
+        for step in steps:
+            try:
+                path = str(self._directory / f"{_PREFIX}-{step}")
+                self._checkpoint.restore(path).assert_consumed()
+            except (tf.errors.OpError, AssertionError, ValueError) as error:
+                say(
+                    f"The checkpoint of step {step} in {self._directory} is damaged "
+                    f"({_first_line(error)}); the one before it is used instead."
+                )
+                continue
+            self._forget_after(step)
+            return step
+        if steps:
+            raise RunError(
+                f"All checkpoints in {self._directory} are damaged: remove the run "
+                "directory, or give another --run_dir, to start again."
+            )
+        return 0
+
+    def _steps(self) -> list[int]:
+        """Lists the folder, newest first: TensorFlow's own list may be damaged too."""
+        names = (path.stem for path in self._directory.glob(f"{_PREFIX}-*.index"))
+        numbers = (name.removeprefix(f"{_PREFIX}-") for name in names)
+        return sorted((int(n) for n in numbers if n.isdigit()), reverse=True)
+
+    def _describe_newest(self) -> str:
+        steps = self._steps()
+        return f"that of step {steps[0]}" if steps else "none yet"
+
+    def _forget_after(self, step: int) -> None:
+        for damaged in self._steps():
+            if damaged > step:
+                self._remove(damaged)
+        steps = [kept for kept in reversed(self._steps()) if kept <= step]
+        paths = [str(self._directory / f"{_PREFIX}-{kept}") for kept in steps]
+        tf.train.update_checkpoint_state(
+            str(self._directory), paths[-1], all_model_checkpoint_paths=paths
+        )
+        self._manager = self._make_manager()
+
+    def _make_manager(self) -> tf.train.CheckpointManager:
+        return tf.train.CheckpointManager(
+            self._checkpoint,
+            str(self._directory),
+            max_to_keep=self._keep,
+            checkpoint_name=_PREFIX,
+        )
+
+    def _remove(self, step: int) -> None:
+        for path in self._directory.glob(f"{_PREFIX}-{step}.*"):
+            path.unlink()
+
+    def _remove_leftovers(self, step: int) -> None:
+        """A checkpoint counts by its index, which is written last."""
+        if not (self._directory / f"{_PREFIX}-{step}.index").exists():
+            self._remove(step)
+        for folder in self._directory.glob(f"{_PREFIX}-{step}_temp*"):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else repr(error)

@@ -1,0 +1,60 @@
+"""Files and folders that are there whole, or not at all."""
+
+import contextlib
+import os
+import pathlib
+import shutil
+from collections.abc import Iterator
+
+_PARTIAL = ".partial"
+_PREVIOUS = ".previous"
+
+
+def write_text_atomically(path: pathlib.Path, text: str) -> None:
+    """Writes `text` to `path`, which holds the old or the new text at any moment.
+
+    Raises:
+        OSError: If it cannot be written; the old file is then as it was.
+    """
+    partial = path.with_name(path.name + _PARTIAL)
+    try:
+        with partial.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+@contextlib.contextmanager
+def replace_directory(path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Gives an empty folder to fill, which takes the place of `path` when all is done.
+
+    If filling fails, `path` stays as it was. `recover_directory` mends what a kill
+    between the two renames leaves.
+    """
+    partial = path.with_name(path.name + _PARTIAL)
+    previous = path.with_name(path.name + _PREVIOUS)
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    shutil.rmtree(previous, ignore_errors=True)
+    if path.exists():
+        path.rename(previous)
+    partial.rename(path)
+    shutil.rmtree(previous, ignore_errors=True)
+
+
+def recover_directory(path: pathlib.Path) -> None:
+    """Puts back the folder that an interrupted `replace_directory` moved aside."""
+    previous = path.with_name(path.name + _PREVIOUS)
+    if previous.exists() and not path.exists():
+        previous.rename(path)
+    shutil.rmtree(previous, ignore_errors=True)
+    shutil.rmtree(path.with_name(path.name + _PARTIAL), ignore_errors=True)

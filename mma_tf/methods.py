@@ -1,0 +1,61 @@
+"""From a recipe's numbers to a model that trains."""
+
+from typing import Any
+
+import keras
+
+from mma_tf.recipes.schema import Recipe
+from mma_tf.training.mma_model import MMAModel
+from mma_tf.training.pgd_model import PGDModel
+from mma_tf.training.robust_model import RobustModel
+from mma_tf.training.standard_model import StandardModel
+from mma_tf.training.trades_model import TRADESModel
+
+
+def make_optimizer(recipe: Recipe) -> keras.optimizers.Optimizer:
+    """Returns the recipe's optimiser, at its first learning rate."""
+    averaging = {"use_ema": recipe.ema, "ema_momentum": recipe.ema_momentum}
+    if recipe.optimizer == "sgd":
+        return keras.optimizers.SGD(
+            recipe.learning_rate[0], momentum=recipe.momentum, **averaging
+        )
+    return keras.optimizers.Adam(recipe.learning_rate[0], **averaging)
+
+
+def make_model(
+    recipe: Recipe, classifier: keras.Model, *, num_examples: int
+) -> RobustModel:
+    """Returns the recipe's training method around `classifier`, not yet compiled.
+
+    Args:
+        recipe: Names the method and its numbers.
+        classifier: Images [0, 1] to logits.
+        num_examples: How many examples the training data has.
+    """
+    common: dict[str, Any] = {"weight_decay": recipe.weight_decay, "seed": recipe.seed}
+    if recipe.method == "mma":
+        return MMAModel(
+            classifier,
+            norm=recipe.norm,
+            d_max=recipe.d_max,
+            num_examples=num_examples,
+            min_eps=recipe.min_eps,
+            attack_steps=recipe.attack_steps,
+            search_steps=recipe.search_steps,
+            step_size_factor=recipe.step_size_factor,
+            max_eps_factor=recipe.max_eps_factor,
+            clean_loss_coeff=recipe.clean_loss_coeff,
+            **common,
+        )
+    if recipe.method == "standard":
+        return StandardModel(classifier, **common)
+    attack: dict[str, Any] = {
+        "norm": recipe.norm,
+        "eps": recipe.eps,
+        "attack_steps": recipe.attack_steps,
+        "step_size_factor": recipe.step_size_factor,
+    }
+    if recipe.method == "trades":
+        return TRADESModel(classifier, beta=recipe.trades_beta, **attack, **common)
+    ramp_steps = recipe.train_steps if recipe.method == "pgdls" else 0
+    return PGDModel(classifier, ramp_steps=ramp_steps, **attack, **common)

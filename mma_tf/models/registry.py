@@ -1,0 +1,84 @@
+"""Networks by their names, and a user's own from a file."""
+
+import pathlib
+
+import keras
+
+from mma_tf.errors import UserError
+from mma_tf.models.lenet import lenet5
+from mma_tf.models.logits import check_logits
+from mma_tf.models.small_cnn import small_cnn
+from mma_tf.models.wide_resnet import wide_resnet
+
+NETWORKS = ("small_cnn", "lenet5", "wide_resnet")
+
+
+def build(
+    network: str,
+    *,
+    input_shape: tuple[int, int, int],
+    num_classes: int,
+    depth: int = 28,
+    width: int = 4,
+) -> keras.Model:
+    """Returns a new network, or a user's own from a `.keras` file.
+
+    Args:
+        network: A name in `NETWORKS`, or the path of a `.keras` file, whose weights
+            are where training starts.
+        input_shape: Height, width and channels of the images.
+        num_classes: How many logits it gives.
+        depth: Of a wide_resnet.
+        width: Of a wide_resnet.
+
+    Raises:
+        UserError: If there is no such network or file, or the file's model does not
+            fit the data or gives no logits.
+    """
+    if network.endswith(".keras"):
+        return _load(pathlib.Path(network), input_shape, num_classes)
+    if network == "small_cnn":
+        return small_cnn(input_shape, num_classes)
+    if network == "lenet5":
+        return lenet5(input_shape, num_classes)
+    if network == "wide_resnet":
+        return wide_resnet(input_shape, num_classes, depth=depth, width=width)
+    raise UserError(
+        f"Invalid `--network`: expected {', '.join(NETWORKS)} or the path of a .keras "
+        f"file. Received: --network={network}"
+    )
+
+
+def _load(
+    path: pathlib.Path, input_shape: tuple[int, int, int], num_classes: int
+) -> keras.Model:
+    if not path.is_file():
+        raise UserError(
+            "Invalid `--network`: expected a .keras file that exists. Received: "
+            f"--network={path}"
+        )
+    try:
+        # Safe mode runs no code that the file brings along.
+        classifier = keras.models.load_model(path, compile=False, safe_mode=True)
+    except (ValueError, TypeError, OSError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(
+            f"Invalid `--network`: {path} cannot be loaded as a Keras model ({reason})."
+        ) from error
+    found = tuple(classifier.input_shape[1:])
+    # A side that the network leaves open fits any.
+    fits = len(found) == 3 and all(
+        a in (None, b) for a, b in zip(found, input_shape, strict=True)
+    )
+    if not fits:
+        raise UserError(
+            f"Invalid `--network`: expected a model for images of shape {input_shape}. "
+            f"Received: {path} for shape {found}"
+        )
+    if classifier.output_shape != (None, num_classes):
+        raise UserError(
+            f"Invalid `--network`: expected a model with {num_classes} outputs. "
+            f"Received: {path} with outputs of shape {classifier.output_shape}"
+        )
+    check_logits(classifier)
+    return classifier

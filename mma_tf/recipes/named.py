@@ -1,0 +1,111 @@
+"""The recipes that have a name: a dataset and a norm.
+
+MNIST and CIFAR-10 have the numbers of the authors' code (Ding et al., ICLR 2020, arXiv
+1812.02637), which train on 5 and on 6.4 million examples; their `d_max` is one of the
+paper's (MNIST linf 0.45, l2 2, 4, 6; CIFAR-10 linf 12, 20, 32 / 255, l2 1, 2, 3). How
+often to validate and to save is ours, and so is all of digits.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+_MNIST: dict[str, Any] = {
+    "validation_size": 5000,
+    "augmentation": "none",
+    "network": "lenet5",
+    "train_steps": 100_000,
+    "batch_size": 50,
+    "optimizer": "adam",
+    "learning_rate": (1e-4,),
+    "attack_steps": 40,
+    "test_attack_steps": 40,
+    "validate_every": 1000,
+    "save_every": 500,
+    "test_examples": 1000,
+}
+
+_CIFAR10: dict[str, Any] = {
+    "validation_size": 5000,
+    "augmentation": "pad_crop_mirror",
+    "network": "wide_resnet",
+    "train_steps": 50_000,
+    "batch_size": 128,
+    "optimizer": "sgd",
+    "learning_rate": (0.3, 0.09, 0.03, 0.009),
+    "learning_rate_steps": (20_000, 30_000, 40_000),
+    "weight_decay": 2e-4,
+    "attack_steps": 10,
+    "test_attack_steps": 10,
+    "validate_every": 1000,
+    "save_every": 500,
+    "test_examples": 1000,
+}
+
+_DIGITS: dict[str, Any] = {
+    "validation_size": 200,
+    "augmentation": "none",
+    "network": "small_cnn",
+    "train_steps": 2000,
+    "batch_size": 50,
+    "optimizer": "adam",
+    "learning_rate": (1e-3, 3e-4),
+    "learning_rate_steps": (1500,),
+    "attack_steps": 10,
+    "test_attack_steps": 20,
+    "validate_every": 200,
+    "save_every": 200,
+    "test_examples": 360,
+    "compare_steps": 600,
+}
+
+NAMED: Mapping[tuple[str, str], Mapping[str, Any]] = {
+    ("mnist", "linf"): {
+        **_MNIST,
+        "d_max": 0.45,
+        "min_eps": 0.1,
+        "test_eps": 0.3,
+        "test_step_size": 0.01,
+    },
+    ("mnist", "l2"): {
+        **_MNIST,
+        "d_max": 4.0,
+        "min_eps": 0.5,
+        "test_eps": 2.0,
+        "test_step_size": 0.125,
+    },
+    ("cifar10", "linf"): {
+        **_CIFAR10,
+        "d_max": 20 / 255,
+        "min_eps": 0.005,
+        "test_eps": 8 / 255,
+        "test_step_size": 2 / 255,
+    },
+    ("cifar10", "l2"): {
+        **_CIFAR10,
+        "d_max": 2.0,
+        "min_eps": 0.5,
+        "test_eps": 1.0,
+        "test_step_size": 0.25,
+    },
+    ("digits", "linf"): {
+        **_DIGITS,
+        "d_max": 0.3,
+        "min_eps": 0.05,
+        "test_eps": 0.15,
+        "test_step_size": 0.15 / 8,
+    },
+    ("digits", "l2"): {
+        **_DIGITS,
+        "d_max": 1.5,
+        "min_eps": 0.25,
+        "test_eps": 0.75,
+        "test_step_size": 0.75 / 8,
+    },
+}
+
+# Height, width and channels that the lengths above are for.
+IMAGE_SHAPES: Mapping[str, tuple[int, int, int]] = {
+    "mnist": (28, 28, 1),
+    "cifar10": (32, 32, 3),
+    "digits": (8, 8, 1),
+}

@@ -1,0 +1,159 @@
+"""From a dataset, a norm and what the user set to a complete recipe."""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from mma_tf.errors import UserError
+from mma_tf.recipes.named import IMAGE_SHAPES, NAMED
+from mma_tf.recipes.quantities import format_length
+from mma_tf.recipes.schema import Recipe, field_infos, flag_name
+from mma_tf.recipes.validate import validate
+from mma_tf.types import NormName
+
+# Images up to this side are for a network of few and small layers.
+_TINY = 16
+
+
+@dataclasses.dataclass(frozen=True)
+class Resolution:
+    """A complete recipe, and what is to be said of where it comes from.
+
+    Attributes:
+        recipe: Valid.
+        notes: Sentences for the log: the recipe it derives from, the numbers chosen.
+    """
+
+    recipe: Recipe
+    notes: tuple[str, ...]
+
+
+def is_named(dataset: str) -> bool:
+    """Returns whether there is a recipe for the dataset without looking at its data."""
+    return dataset in IMAGE_SHAPES
+
+
+def resolve(
+    dataset: str,
+    norm: NormName,
+    method: str = "mma",
+    *,
+    overrides: Mapping[str, Any] | None = None,
+    image_shape: tuple[int, int, int] | None = None,
+    num_train: int | None = None,
+) -> Resolution:
+    """Returns the recipe for a dataset and a norm, with the user's numbers in it.
+
+    Args:
+        dataset: Any name; those that `is_named` have a recipe of their own.
+        norm: "linf" or "l2".
+        method: "mma", "standard", "pgd", "pgdls" or "trades".
+        overrides: Values by field name, which go before the recipe's.
+        image_shape: Height, width and channels; needed unless `is_named(dataset)`.
+        num_train: Training images there are; needed unless `is_named(dataset)`.
+
+    Raises:
+        UserError: If a number is out of its range, or the norm or method unknown.
+        ValueError: If the data's shape is needed and missing, or an override is not a
+            field.
+    """
+    overrides = dict(overrides or {})
+    unknown = overrides.keys() - field_infos().keys()
+    if unknown:
+        raise ValueError(
+            f"Invalid `overrides`: expected fields of Recipe. Received: {unknown}"
+        )
+    if norm not in ("linf", "l2"):
+        raise UserError(
+            f"Invalid `--norm`: expected one of linf, l2. Received: --norm={norm}"
+        )
+    if is_named(dataset):
+        image_shape = image_shape or IMAGE_SHAPES[dataset]
+        numbers = dict(NAMED[dataset, norm])
+        notes = [f"Recipe: {dataset}, {norm}."]
+    else:
+        if image_shape is None or num_train is None:
+            raise ValueError(
+                "Invalid `image_shape`: expected the data's shape and number, since "
+                f"there is no recipe for {dataset}. Received: None"
+            )
+        numbers, notes = _derive(dataset, norm, image_shape, num_train)
+    numbers.update(overrides)
+    if "learning_rate" in overrides and "learning_rate_steps" not in overrides:
+        # A rate of the user's own is not bound to the steps of the recipe's.
+        numbers["learning_rate_steps"] = ()
+    numbers.setdefault("eps", numbers["test_eps"])
+    if "min_eps" not in overrides and numbers["min_eps"] > numbers["d_max"] > 0:
+        numbers["min_eps"] = numbers["d_max"] / 2
+        notes.append(
+            f"min_eps is lowered to {numbers['min_eps']:.4g}, half of dmax, since a "
+            "search cannot start beyond dmax."
+        )
+    recipe = Recipe(dataset=dataset, norm=norm, method=method, **numbers)
+    validate(recipe, image_shape=image_shape)
+    return Resolution(recipe, tuple(notes))
+
+
+def _derive(
+    dataset: str, norm: str, image_shape: tuple[int, int, int], num_train: int
+) -> tuple[dict[str, Any], list[str]]:
+    height, width, channels = image_shape
+    if max(height, width) <= _TINY:
+        base = "digits"
+    elif channels == 1:
+        base = "mnist"
+    else:
+        base = "cifar10"
+    numbers = dict(NAMED[base, norm])
+    numbers["compare_steps"] = 0
+    if numbers["augmentation"] == "pad_crop_mirror":
+        # What a mirror does to the content of unknown images, digits say, is unknown.
+        numbers["augmentation"] = "pad_crop"
+    if norm == "l2":
+        # A change of the same size in each pixel is longer in a larger image.
+        scale = math.sqrt(math.prod(image_shape) / math.prod(IMAGE_SHAPES[base]))
+        for name in ("d_max", "min_eps", "test_eps", "test_step_size"):
+            numbers[name] *= scale
+    numbers["validation_size"] = max(1, min(5000, num_train // 10))
+    left = num_train - numbers["validation_size"]
+    numbers["batch_size"] = max(1, min(numbers["batch_size"], left))
+    chosen = ", ".join(
+        f"{flag_name(name)}={_show(value)}" for name, value in sorted(numbers.items())
+    )
+    return numbers, [
+        f"There is no recipe for {dataset}: its {num_train} training images of "
+        f"{height}x{width}x{channels} get that of {base}, {norm}, fitted to the size.",
+        f"Chosen, before your flags: {chosen}.",
+    ]
+
+
+def default_run_name(recipe: Recipe) -> str:
+    """Returns `<dataset>-<norm>-<method>-<length>-s<seed>`, safe as a folder's name."""
+    lengths = {"mma": (recipe.d_max,), "standard": ()}
+    length = lengths.get(recipe.method, (recipe.eps,))
+    dataset = recipe.dataset.replace("/", "_").replace(":", "_")
+    parts = [dataset, recipe.norm, recipe.method, *map(format_length, length)]
+    return "-".join([*parts, f"s{recipe.seed}"])
+
+
+def to_flagfile(recipe: Recipe) -> str:
+    """Returns the recipe as the text of a flagfile, every number exactly."""
+    lines = []
+    for name, info in field_infos().items():
+        value = getattr(recipe, name)
+        flag = flag_name(name)
+        if info.kind == "bool":
+            lines.append(f"--{flag}={str(value).lower()}")
+        elif isinstance(value, tuple):
+            lines.append(f"--{flag}={','.join(map(repr, value))}")
+        else:
+            text = repr(value) if isinstance(value, float) else str(value)
+            lines.append(f"--{flag}={text}")
+    return "\n".join(lines) + "\n"
+
+
+def _show(value: Any) -> str:
+    if isinstance(value, tuple):
+        return ",".join(f"{item:g}" for item in value)
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,219 @@
+"""What a recipe holds: one field for each number, and one flag for each field."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from mma_tf.types import NormName
+
+Kind = Literal["text", "choice", "bool", "int", "number", "ints", "numbers"]
+
+
+@dataclasses.dataclass(frozen=True)
+class FieldInfo:
+    """What is told of a field, and how its flag is read.
+
+    Attributes:
+        help: Meaning and unit, for `--help`.
+        kind: What its flag takes; a "number" may be a fraction such as 8/255.
+        choices: What a "choice" may be.
+        group: The heading it stands under in `--help`.
+    """
+
+    help: str
+    kind: Kind
+    choices: tuple[str, ...] = ()
+    group: str = ""
+
+
+def _field(
+    group: str,
+    kind: Kind,
+    text: str,
+    *,
+    choices: Sequence[str] = (),
+    default: Any = dataclasses.MISSING,
+) -> Any:
+    info = FieldInfo(text, kind, tuple(choices), group)
+    return dataclasses.field(default=default, metadata={"info": info})
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Every number of a training run. Lengths are in pixel units, pixels in [0, 1].
+
+    A field's flag has its name, but for `d_max`, whose flag is `--dmax`.
+    """
+
+    dataset: str = _field(
+        "What to train on",
+        "text",
+        "digits, mnist, cifar10, another image classification dataset of "
+        "tensorflow-datasets by its name, or image_folder for your own pictures",
+    )
+    norm: NormName = _field(
+        "What to train for", "choice", "norm of the margin", choices=("linf", "l2")
+    )
+    method: str = _field(
+        "What to train for",
+        "choice",
+        "training method; OMMA is mma with --clean_loss_coeff=0",
+        choices=("mma", "standard", "pgd", "pgdls", "trades"),
+    )
+    d_max: float = _field(
+        "What to train for",
+        "number",
+        "margin to reach, and limit of the margins that are reported (pixel units, "
+        "fractions such as 8/255 are read as such)",
+    )
+    train_split: str = _field(
+        "What to train on",
+        "text",
+        "split of the dataset to train on; its first --validation_size images choose "
+        "the best model",
+        default="train",
+    )
+    test_split: str = _field(
+        "What to train on", "text", "split for the closing evaluation", default="test"
+    )
+    validation_size: int = _field(
+        "What to train on", "int", "images held out for validation"
+    )
+    augmentation: str = _field(
+        "What to train on",
+        "choice",
+        "random change of training images: none, pad by 4 and crop, that and mirror",
+        choices=("none", "pad_crop", "pad_crop_mirror"),
+    )
+    network: str = _field(
+        "Network",
+        "text",
+        "small_cnn, lenet5, wide_resnet, or the path of a .keras file of your own",
+    )
+    depth: int = _field("Network", "int", "layers of a wide_resnet, 6n + 4", default=28)
+    width: int = _field(
+        "Network", "int", "factor on the channels of a wide_resnet", default=4
+    )
+    train_steps: int = _field("Optimisation", "int", "training steps")
+    batch_size: int = _field(
+        "Optimisation", "int", "examples in a step, over all devices together"
+    )
+    optimizer: str = _field(
+        "Optimisation", "choice", "optimiser", choices=("adam", "sgd")
+    )
+    learning_rate: tuple[float, ...] = _field(
+        "Optimisation",
+        "numbers",
+        "learning rate, or the values of a piecewise constant one, with commas",
+    )
+    learning_rate_steps: tuple[int, ...] = _field(
+        "Optimisation",
+        "ints",
+        "steps at which the second and each further learning rate begins, with commas",
+        default=(),
+    )
+    momentum: float = _field("Optimisation", "number", "momentum of sgd", default=0.9)
+    weight_decay: float = _field(
+        "Optimisation",
+        "number",
+        "coupled L2: so many times a weight is added to its gradient",
+        default=0.0,
+    )
+    ema: bool = _field(
+        "Optimisation",
+        "bool",
+        "evaluate and export exponentially averaged weights",
+        default=False,
+    )
+    ema_momentum: float = _field(
+        "Optimisation", "number", "decay of the averages, per step", default=0.999
+    )
+    attack_steps: int = _field("Attack in training", "int", "PGD steps")
+    search_steps: int = _field(
+        "Attack in training", "int", "bisections of the line search", default=10
+    )
+    step_size_factor: float = _field(
+        "Attack in training",
+        "number",
+        "length of a PGD step, in units of eps / attack_steps",
+        default=2.5,
+    )
+    max_eps_factor: float = _field(
+        "Attack in training",
+        "number",
+        "the line search looks up to so many times dmax",
+        default=1.05,
+    )
+    min_eps: float = _field(
+        "Attack in training",
+        "number",
+        "least length that AN-PGD starts with (pixel units)",
+    )
+    clean_loss_coeff: float = _field(
+        "Attack in training",
+        "number",
+        "weight of the clean loss in [0, 1]",
+        default=1 / 3,
+    )
+    eps: float = _field(
+        "Attack in training",
+        "number",
+        "radius for pgd, pgdls (at the end) and trades (pixel units)",
+    )
+    trades_beta: float = _field(
+        "Attack in training", "number", "weight of TRADES' divergence", default=6.0
+    )
+    validate_every: int = _field(
+        "Evaluation", "int", "training steps between two validations"
+    )
+    test_eps: float = _field(
+        "Evaluation",
+        "number",
+        "radius for robust accuracy, and of the PGD that the margin search follows "
+        "(pixel units)",
+    )
+    test_step_size: float = _field(
+        "Evaluation", "number", "length of a PGD step in evaluation (pixel units)"
+    )
+    test_attack_steps: int = _field("Evaluation", "int", "PGD steps in evaluation")
+    test_examples: int = _field(
+        "Evaluation", "int", "test images that the closing evaluation attacks"
+    )
+    compare_steps: int = _field(
+        "Evaluation",
+        "int",
+        "train the same network on clean images for so many steps too, and print both; "
+        "0 = do not",
+        default=0,
+    )
+    seed: int = _field("Run", "int", "decides all that is random", default=0)
+    precision: str = _field(
+        "Run",
+        "choice",
+        "of the computation; weights and losses stay float32",
+        choices=("float32", "mixed_bfloat16", "mixed_float16"),
+        default="float32",
+    )
+    deterministic: bool = _field(
+        "Run",
+        "bool",
+        "the same command gives the same weights, bit by bit, even if resumed",
+        default=True,
+    )
+    save_every: int = _field("Run", "int", "training steps between two checkpoints")
+
+
+def field_infos() -> dict[str, FieldInfo]:
+    """Returns what is told of each field, by its name, in the order of the class."""
+    return {f.name: f.metadata["info"] for f in dataclasses.fields(Recipe)}
+
+
+def field_default(name: str) -> Any:
+    """Returns the default that holds for all recipes, or None if they differ."""
+    (default,) = (f.default for f in dataclasses.fields(Recipe) if f.name == name)
+    return None if default is dataclasses.MISSING else default
+
+
+def flag_name(field: str) -> str:
+    """Returns the flag of a field, without dashes."""
+    return "dmax" if field == "d_max" else field
