@@ -1,0 +1,76 @@
+"""Random changes to a batch of training images, each a function of its seed alone.
+
+A batch is the global one: its noise does not depend on the number of devices.
+"""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+import tensorflow as tf
+
+from mma_tf.types import Seed, Tensor
+
+_PADDING = 4
+
+# Named, since the automatic choice differs between devices.
+_ALGORITHM = "philox"
+
+
+def pad_crop(images: Tensor, seed: Seed) -> Tensor:
+    """Returns each image moved by up to 4 pixels each way, zeros coming in.
+
+    It is a crop, at a place of its own for each image, from the image padded with 4
+    zeros on every side.
+
+    Args:
+        images: `[batch, height, width, channels]` with a static shape; uint8 in 0..255
+            or float32 in [0, 1].
+        seed: `[2]` integers.
+
+    Returns:
+        A batch of the same shape and dtype.
+    """
+    batch, height, width, channels = images.shape
+    padding = [_PADDING, _PADDING]
+    padded = tf.pad(images, [[0, 0], padding, padding, [0, 0]])
+    padded_height, padded_width = height + 2 * _PADDING, width + 2 * _PADDING
+    corner = tf.random.stateless_uniform(
+        [batch, 2], seed, 0, 2 * _PADDING + 1, tf.int32, alg=_ALGORITHM
+    )
+    row = corner[:, 0, tf.newaxis] + tf.range(height)
+    column = corner[:, 1, tf.newaxis] + tf.range(width)
+    row += tf.range(batch)[:, tf.newaxis] * padded_height
+    pixel = row[:, :, tf.newaxis] * padded_width + column[:, tf.newaxis, :]
+    # One gather of pixels is over twice as fast as one of rows and one of columns.
+    pixels = tf.reshape(padded, [batch * padded_height * padded_width, channels])
+    return tf.gather(pixels, pixel)
+
+
+def mirror(images: Tensor, seed: Seed) -> Tensor:
+    """Returns the batch with each image mirrored left to right with probability 1/2.
+
+    Args:
+        images: `[batch, height, width, channels]` with a static shape; any dtype.
+        seed: `[2]` integers.
+    """
+    flip = tf.random.stateless_uniform(
+        [images.shape[0], 1, 1, 1], seed, 0, 2, tf.int32, alg=_ALGORITHM
+    )
+    return tf.where(flip == 1, tf.reverse(images, axis=[2]), images)
+
+
+def pad_crop_mirror(images: Tensor, seed: Seed) -> Tensor:
+    """Returns `mirror` of `pad_crop` of the batch; arguments as there."""
+    seeds = tf.random.split(seed, 2, alg=_ALGORITHM)
+    return mirror(pad_crop(images, seeds[0]), seeds[1])
+
+
+def unchanged(images: Tensor, seed: Seed) -> Tensor:
+    """Returns `images` as they are."""
+    del seed
+    return images
+
+
+AUGMENTATIONS: Mapping[str, Callable[[Tensor, Seed], Tensor]] = MappingProxyType(
+    {"none": unchanged, "pad_crop": pad_crop, "pad_crop_mirror": pad_crop_mirror}
+)

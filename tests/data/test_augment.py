@@ -1,0 +1,84 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from mma_tf.data import augment
+
+
+def random_images(dtype=np.uint8, shape=(200, 9, 7, 2)):
+    images = np.random.default_rng(0).integers(1, 256, shape)
+    return images.astype(np.uint8) if dtype == np.uint8 else np.float32(images / 255)
+
+
+def crops(image, padding=4):
+    """Returns each place of the crop, with the crop."""
+    height, width, _ = image.shape
+    padded = np.pad(image, [(padding, padding), (padding, padding), (0, 0)])
+    return {
+        (row, column): padded[row : row + height, column : column + width]
+        for row in range(2 * padding + 1)
+        for column in range(2 * padding + 1)
+    }
+
+
+def place_of(crop, image):
+    (place,) = [at for at, one in crops(image).items() if np.array_equal(one, crop)]
+    return place
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_crops_are_of_the_padded_image_and_reach_every_side(dtype):
+    images = random_images(dtype)
+    out = augment.pad_crop(tf.constant(images), [1, 2])
+    assert out.dtype == images.dtype
+    assert out.shape == images.shape
+    places = [place_of(*pair) for pair in zip(out.numpy(), images, strict=True)]
+    rows, columns = np.array(places).T
+    assert set(rows) == set(columns) == set(range(9))
+    # A place of its own for each image, and for row and column.
+    assert len(set(places)) > 60
+
+
+def test_mirror_turns_about_half_left_to_right():
+    images = random_images()
+    out = augment.mirror(tf.constant(images), [1, 2]).numpy()
+    mirrored = (out == images[:, :, ::-1]).all(axis=(1, 2, 3))
+    same = (out == images).all(axis=(1, 2, 3))
+    assert (mirrored ^ same).all()
+    assert 70 < mirrored.sum() < 130
+
+
+def test_crop_and_mirror_are_both_there_and_independent():
+    images = random_images()
+    out = augment.pad_crop_mirror(tf.constant(images), [1, 2]).numpy()
+    found = {"as is": 0, "mirrored": 0}
+    for crop, image in zip(out, images, strict=True):
+        places = crops(image).values()
+        if any(np.array_equal(crop, one) for one in places):
+            found["as is"] += 1
+        else:
+            assert any(np.array_equal(crop[:, ::-1], one) for one in places)
+            found["mirrored"] += 1
+    assert min(found.values()) > 70
+
+
+@pytest.mark.parametrize("name", ["pad_crop", "pad_crop_mirror"])
+def test_the_seed_decides(name):
+    change = augment.AUGMENTATIONS[name]
+    images = tf.constant(random_images())
+    one = change(images, [1, 2]).numpy()
+    np.testing.assert_array_equal(one, change(images, [1, 2]))
+    assert not np.array_equal(one, change(images, [1, 3]))
+
+
+def test_none_changes_nothing():
+    images = tf.constant(random_images())
+    np.testing.assert_array_equal(augment.AUGMENTATIONS["none"](images, [1, 2]), images)
+
+
+def test_shapes_stay_static_in_a_graph():
+    change = tf.function(augment.pad_crop_mirror)
+    graph = change.get_concrete_function(
+        tf.TensorSpec([3, 8, 8, 3], tf.uint8), tf.TensorSpec([2], tf.int64)
+    )
+    assert graph.structured_outputs.shape == [3, 8, 8, 3]
