@@ -102,7 +102,7 @@ class Checkpoints:
                 self._remove(damaged)
         steps = [kept for kept in reversed(self._steps()) if kept <= step]
         paths = [str(self._directory / f"{_PREFIX}-{kept}") for kept in steps]
-        tf.train.update_checkpoint_state(
+        tf.compat.v1.train.update_checkpoint_state(
             str(self._directory), paths[-1], all_model_checkpoint_paths=paths
         )
         self._manager = self._make_manager()

@@ -15,7 +15,8 @@ from mma_tf.data.examples import Examples, ImageDataset
 from mma_tf.data.pipelines import evaluation_batches, training_batches
 from mma_tf.errors import UserError
 from mma_tf.evaluation.robustness import Judgement, Robustness, RobustnessMeter
-from mma_tf.export import SAVED_MODEL, export_classifier
+from mma_tf.export import export_classifier
+from mma_tf.load import load_logits_fn
 from mma_tf.methods import make_model, make_optimizer
 from mma_tf.models.registry import build
 from mma_tf.recipes.schema import Recipe
@@ -46,7 +47,6 @@ CLOSING_RESTARTS = 2
 def configure_process(recipe: Recipe) -> None:
     """Makes the settings that hold for the whole process: precision, determinism."""
     keras.config.set_dtype_policy(recipe.precision)
-    keras.utils.set_random_seed(recipe.seed)
     if recipe.deterministic:
         tf.config.experimental.enable_op_determinism()
 
@@ -78,6 +78,8 @@ def train(
         RunError: If the loss is not finite, or the disk is full.
         UserError: If the recipe does not fit the data or the devices.
     """
+    # Here, so that what was trained before in this process does not matter.
+    keras.utils.set_random_seed(recipe.seed)
     training, validation = data.hold_out(recipe.validation_size)
     model = _build(recipe, data, len(training), strategy)
     checkpoints = Checkpoints(run.checkpoints, model)
@@ -186,22 +188,23 @@ def judge_best(
 
     What is judged is the SavedModel itself, as a user will load it.
     """
-    loaded = tf.saved_model.load(str(run.best / SAVED_MODEL))
     test = data.test.take(0, min(recipe.test_examples, len(data.test)))
     judge = dataclasses.replace(
         validation_judgement(recipe), num_restarts=CLOSING_RESTARTS
     )
-    return RobustnessMeter(loaded.serve, judge).measure(
-        test.images_in_unit_range(), test.labels, seed=recipe.seed, on_batch=on_batch
+    images = test.images_in_unit_range()
+    return RobustnessMeter(load_logits_fn(run.best, images[:2]), judge).measure(
+        images, test.labels, seed=recipe.seed, on_batch=on_batch
     )
 
 
 def clean_accuracy(run: RunDirectory, examples: Examples) -> float:
     """Returns the exported best model's accuracy on all `examples`, in [0, 1]."""
-    loaded = tf.saved_model.load(str(run.best / SAVED_MODEL))
+    few = examples.take(0, 2).images_in_unit_range()
+    logits_fn = load_logits_fn(run.best, few)
     right = 0
     for images, labels in evaluation_batches(examples, batch_size=500):
-        predictions = np.argmax(loaded.serve(images).numpy(), axis=-1)
+        predictions = np.argmax(logits_fn(images).numpy(), axis=-1)
         right += int(np.sum(predictions == labels.numpy()))
     return right / len(examples)
 

@@ -56,11 +56,7 @@ class RunDirectory:
             ) from error
 
     def _open(self, flags: str) -> None:
-        if not self.flags.exists() and self._holds_something():
-            raise UserError(
-                f"Invalid `--run_dir`: {self.path} exists and is not a run of this "
-                "program (it has no flags.txt); give a new or empty folder."
-            )
+        self._check_not_foreign()
         if self.flags.exists():
             self._check_same(flags)
         else:
@@ -70,10 +66,17 @@ class RunDirectory:
         recover_directory(self.best)
         recover_directory(self.last)
 
-    def _holds_something(self) -> bool:
-        if not self.path.is_dir():
-            return self.path.exists()
-        return any(entry.name != ".lock" for entry in self.path.iterdir())
+    def _check_not_foreign(self) -> None:
+        if self.flags.exists() or not self.path.exists():
+            return
+        entries = self.path.iterdir() if self.path.is_dir() else [self.path]
+        # What is there when another process has just begun, or was killed at that.
+        ours = {".lock", "checkpoints", "flags.txt.partial"}
+        if any(entry.name not in ours for entry in entries):
+            raise UserError(
+                f"Invalid `--run_dir`: {self.path} exists and is not a run of this "
+                "program (it has no flags.txt); give a new or empty folder."
+            )
 
     def _check_same(self, flags: str) -> None:
         old, new = _parse_flags(self.flags.read_text("utf-8")), _parse_flags(flags)
@@ -94,8 +97,10 @@ class RunDirectory:
         """Keeps other processes out of the folder.
 
         Raises:
-            UserError: If another process is at work in it, or it cannot be written.
+            UserError: If another process is at work in it, it is not a run's, or it
+                cannot be written.
         """
+        self._check_not_foreign()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             file = (self.path / ".lock").open("w")

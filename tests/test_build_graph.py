@@ -24,9 +24,12 @@ LAYERS = (
         "checkpoints",
         "experiment",
         "export",
-        "networks",
+        "load",
+        "methods",
+        "results_table",
         "run_directory",
         "strategy",
+        "versions",
     ),
     ("cli",),
     ("mma_tf",),  # the public names: nothing in the library imports them

@@ -1,14 +1,11 @@
 """The flags of `bin/train`, one for each number of a recipe."""
 
-import difflib
-import shutil
-import textwrap
-from collections.abc import Callable, Sequence
 from typing import Any
 
 from absl import flags
 
-from mma_tf.errors import UserError
+from mma_tf.cli.help_page import help_page
+from mma_tf.cli.parsing import ListParser, NumberParser
 from mma_tf.recipes.named import NAMED
 from mma_tf.recipes.quantities import parse_number
 from mma_tf.recipes.schema import FieldInfo, field_default, field_infos, flag_name
@@ -72,31 +69,6 @@ stopped.
 """
 
 
-class _NumberParser(flags.ArgumentParser):
-    syntactic_help = "a number, or a fraction such as 8/255"
-
-    def parse(self, argument: Any) -> float:
-        return parse_number(str(argument))
-
-    def flag_type(self) -> str:
-        return "number"
-
-
-class _ListParser(flags.ArgumentParser):
-    def __init__(self, parse_item: Callable[[str], Any]) -> None:
-        super().__init__()
-        self._parse_item = parse_item
-
-    def parse(self, argument: Any) -> tuple[Any, ...]:
-        if isinstance(argument, tuple):
-            return argument
-        items = [item for item in str(argument).split(",") if item.strip()]
-        return tuple(self._parse_item(item) for item in items)
-
-    def flag_type(self) -> str:
-        return "numbers with commas"
-
-
 def define(flag_values: flags.FlagValues) -> None:
     """Defines all flags of `bin/train` in `flag_values`."""
     for name, info in field_infos().items():
@@ -105,25 +77,6 @@ def define(flag_values: flags.FlagValues) -> None:
     for name, (default, info) in _RUN_FLAGS.items():
         _define_one(name, info, default, flag_values)
     flags.DEFINE_boolean("help", False, "show this", flag_values=flag_values)
-
-
-def parse(arguments: Sequence[str], flag_values: flags.FlagValues) -> None:
-    """Reads the command line, without the program's name, into `flag_values`.
-
-    Raises:
-        UserError: For what is not a flag, or not a value for it.
-    """
-    try:
-        rest = flag_values(["train", *arguments])[1:]
-    except flags.UnrecognizedFlagError as error:
-        raise UserError(_unknown(error.flagname, flag_values)) from error
-    except (flags.Error, UserError) as error:
-        raise UserError(f"Invalid flag: {' '.join(str(error).split())}") from error
-    if rest:
-        raise UserError(
-            f"Invalid argument {rest[0]!r}: expected flags such as --dataset=mnist "
-            "alone; --help lists them."
-        )
 
 
 def overrides(flag_values: flags.FlagValues) -> dict[str, Any]:
@@ -135,17 +88,13 @@ def overrides(flag_values: flags.FlagValues) -> dict[str, Any]:
 
 def help_text() -> str:
     """Returns what `--help` prints."""
-    width = min(shutil.get_terminal_size().columns, 100)
-    groups: dict[str, list[str]] = {}
+    groups: dict[str, list[tuple[str, str]]] = {}
     for name, info in field_infos().items():
-        default = _describe_default(name)
         choices = f" [{'|'.join(info.choices)}]" if info.choices else ""
-        text = f"{info.help}{choices} (default: {default})"
-        groups.setdefault(info.group, []).append(_entry(flag_name(name), text, width))
-    for name, (_, info) in _RUN_FLAGS.items():
-        groups[_RUN].append(_entry(name, info.help, width))
-    parts = [f"{group}:\n" + "\n".join(lines) for group, lines in groups.items()]
-    return "\n".join([USAGE, "\n\n".join(parts)])
+        text = f"{info.help}{choices} (default: {_describe_default(name)})"
+        groups.setdefault(info.group, []).append((flag_name(name), text))
+    groups[_RUN] += [(name, info.help) for name, (_, info) in _RUN_FLAGS.items()]
+    return help_page(USAGE, groups)
 
 
 def _define_one(
@@ -163,9 +112,9 @@ def _define_one(
         flags.DEFINE_string(name, default, info.help, flag_values=flag_values)
     else:
         parsers: dict[str, flags.ArgumentParser] = {
-            "number": _NumberParser(),
-            "numbers": _ListParser(parse_number),
-            "ints": _ListParser(int),
+            "number": NumberParser(),
+            "numbers": ListParser(parse_number),
+            "ints": ListParser(int),
         }
         flags.DEFINE(
             parsers[info.kind], name, default, info.help, flag_values=flag_values
@@ -199,25 +148,3 @@ def _show(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _entry(name: str, text: str, width: int) -> str:
-    return textwrap.fill(
-        text,
-        width,
-        initial_indent=f"  --{name}  ",
-        subsequent_indent=" " * 6,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
-
-
-def _unknown(name: str, flag_values: flags.FlagValues) -> str:
-    known = [flag_name(field) for field in field_infos()]
-    known += [*_RUN_FLAGS, "flagfile", "help"]
-    near = difflib.get_close_matches(name.removeprefix("no"), known, n=2)
-    near = near or difflib.get_close_matches(name, known, n=2)
-    hint = f"did you mean {' or '.join(f'--{n}' for n in near)}?" if near else ""
-    return (
-        f"Invalid flag --{name}: there is no such flag; {hint or '--help lists them.'}"
-    )

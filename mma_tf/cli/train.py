@@ -11,8 +11,13 @@ from typing import TYPE_CHECKING, Any
 from absl import flags
 
 from mma_tf.cli import flags as train_flags
+from mma_tf.cli.parsing import (
+    EXIT_INTERRUPTED,
+    EXIT_STOPPED,
+    parse,
+    run_command,
+)
 from mma_tf.cli.quiet import import_tensorflow
-from mma_tf.errors import RunError, UserError
 from mma_tf.recipes.resolve import (
     Resolution,
     default_run_name,
@@ -27,13 +32,6 @@ if TYPE_CHECKING:
     from mma_tf.data.examples import ImageDataset
     from mma_tf.training.callbacks.stop_on_signal import StopOnSignal
 
-EXIT_RUN_ERROR = 1
-EXIT_USER_ERROR = 2
-# EX_TEMPFAIL of sysexits.h: not done; the same command again goes on.
-EXIT_STOPPED = 75
-# What shells report of Ctrl-C.
-EXIT_INTERRUPTED = 130
-
 # The clean network for comparison is a run of its own, in this folder of the run.
 COMPARISON = "standard"
 
@@ -44,23 +42,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: The command line without the program's name; by default `sys.argv`.
     """
+    return run_command(
+        "train", lambda: _main(sys.argv[1:] if arguments is None else arguments)
+    )
+
+
+def _main(arguments: Sequence[str]) -> int:
     values = flags.FlagValues()
     train_flags.define(values)
-    try:
-        train_flags.parse(sys.argv[1:] if arguments is None else arguments, values)
-        if values.help:
-            print(train_flags.help_text())
-            return 0
-        return _train(values)
-    except UserError as error:
-        print(f"train: {error}", file=sys.stderr)
-        return EXIT_USER_ERROR
-    except RunError as error:
-        print(f"train: {error}", file=sys.stderr)
-        return EXIT_RUN_ERROR
-    except KeyboardInterrupt:
-        print("train: interrupted; the same command goes on.", file=sys.stderr)
-        return EXIT_INTERRUPTED
+    parse(arguments, values)
+    if values.help:
+        print(train_flags.help_text())
+        return 0
+    return _train(values)
 
 
 def _train(values: flags.FlagValues) -> int:

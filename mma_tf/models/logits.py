@@ -70,6 +70,11 @@ def _gives_probabilities(classifier: keras.Model) -> bool:
         return False
     images = np.random.default_rng(0).uniform(size=(_PROBE_IMAGES, *shape[1:]))
     outputs = keras.ops.convert_to_numpy(classifier(images, training=False))
+    return are_probabilities(outputs)
+
+
+def are_probabilities(outputs: np.ndarray) -> bool:
+    """Returns whether `[batch, classes]` lie in [0, 1] and each row adds up to 1."""
     outputs = outputs.astype("float64")
     is_unit = np.all((outputs >= 0) & (outputs <= 1))
     return bool(is_unit and np.allclose(outputs.sum(axis=-1), 1, atol=1e-3))

@@ -14,6 +14,9 @@ from mma_tf.noise import fold_in
 from mma_tf.training.reduction import mean_over_global_batch, share_of_replica
 from mma_tf.types import LogitsFn, Tensor
 
+# Apart from the streams that order and augment the data, drawn from the same seed.
+_ATTACK_STREAM = 2
+
 
 @dataclasses.dataclass(frozen=True)
 class Batch:
@@ -155,7 +158,7 @@ class RobustModel(keras.Model):
 
     def train_step(self, data: Any) -> dict[str, Tensor]:
         images, labels, index = unpack(data)
-        seed = fold_in(self.seed, self.steps_done.value)
+        seed = fold_in(self.seed, _ATTACK_STREAM, self.steps_done.value)
         with tf.control_dependencies(self._check(images, labels)):
             batch = Batch(tf.identity(images), labels, index, seed)
         weights = self.classifier.trainable_variables

@@ -1,0 +1,290 @@
+"""`bin/train` from flags to run directory: results, resume, signals, errors."""
+
+import json
+import resource
+import signal
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from mma_tf.cli.train import main
+from tests.integration.command import (
+    SMALL,
+    exported_weights,
+    run,
+    saved_state,
+    start,
+    stop_after,
+)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A finished run: its folder, what it printed, and the command's flags."""
+    folder = tmp_path_factory.mktemp("finished")
+    code, out, err = run(*SMALL, "--compare_steps=6", cwd=folder)
+    assert code == 0, err
+    return folder, out, err
+
+
+def run_directory(folder):
+    (directory,) = (folder / "runs").iterdir()
+    return directory
+
+
+def recorded_margins(directory):
+    lines = (directory / "validations.jsonl").read_text().splitlines()
+    return [json.loads(line)["val_average_margin"] for line in lines]
+
+
+def test_prints_what_the_method_buys(finished):
+    _, out, err = finished
+    assert err == ""
+    header, *rows = out.split("\n\n")[-1].splitlines()
+    assert header.split() == ["standard", "mma"]
+    names = [row.split(",")[0] for row in rows[:4]]
+    assert names[:3] == ["clean accuracy", "robust accuracy", "average margin"]
+    assert "PGD-2" in out
+
+
+def test_leaves_a_complete_run_directory(finished):
+    folder, _, _ = finished
+    directory = run_directory(folder)
+    assert directory.name == "digits-linf-mma-0.3-s0"
+    flags = (directory / "flags.txt").read_text()
+    assert "--attack_steps=2\n" in flags
+    assert "--learning_rate=0.001,0.0003\n" in flags
+    lines = (directory / "validations.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [6, 12]
+    assert sum(json.loads(lines[0])["val_margin_histogram"]["counts"]) == 40
+    assert list((directory / "events").glob("events.*"))
+    summary = json.loads((directory / "summary.json").read_text())
+    assert summary["test_examples"] == 40
+    assert summary["all_test_examples"] == 360
+    assert "git_revision" in summary["versions"]
+
+
+@pytest.mark.parametrize("which", ["best", "last"])
+def test_exports_a_model_that_others_can_use(finished, which):
+    folder, _, _ = finished
+    place = run_directory(folder) / which
+    described = json.loads((place / "classifier.json").read_text())
+    assert described["class_names"] == [str(digit) for digit in range(10)]
+    assert described["recipe"]["d_max"] == 0.3
+    loaded = tf.saved_model.load(str(place / "saved_model"))
+    for batch in (1, 7):
+        logits = loaded.serve(tf.zeros([batch, 8, 8, 1]))
+        assert logits.shape == (batch, 10)
+
+
+def test_a_finished_run_says_so_and_prints_its_results_again(finished):
+    folder, out, _ = finished
+    code, again, err = run(*SMALL, "--compare_steps=6", cwd=folder)
+    assert (code, err) == (0, "")
+    assert "finished" in again
+    assert out.split("\n\n")[-1] == again.split("\n\n")[-1]
+
+
+def test_other_flags_on_a_run_directory_are_named(finished, capsys, monkeypatch):
+    folder, _, _ = finished
+    monkeypatch.chdir(folder)
+    directory = str(run_directory(folder))
+    arguments = [*SMALL, f"--run_dir={directory}", "--attack_steps=3"]
+    assert main(arguments) == 2
+    message = capsys.readouterr().err
+    assert "--attack_steps was 2, now 3" in message
+    assert "--compare_steps was 6, now 0" in message
+
+
+def test_its_flagfile_gives_the_same_run_bit_by_bit(finished, tmp_path):
+    folder, _, _ = finished
+    directory = run_directory(folder)
+    flagfile = f"--flagfile={directory / 'flags.txt'}"
+    code, _, err = run(flagfile, "--run_dir=again", cwd=tmp_path)
+    assert code == 0, err
+    first, again = saved_state(directory), saved_state(tmp_path / "again")
+    assert first.keys() == again.keys()
+    for name, value in first.items():
+        np.testing.assert_array_equal(value, again[name], err_msg=name)
+
+
+@pytest.mark.parametrize(
+    "extra", [(), ("--ema", "--norm=l2", "--augmentation=pad_crop")]
+)
+def test_killed_at_any_step_and_resumed_ends_with_the_same_weights(extra, tmp_path):
+    code, _, err = run(*SMALL, *extra, "--run_dir=whole", cwd=tmp_path)
+    assert code == 0, err
+    killed = tmp_path / "killed"
+    arguments = (*SMALL, *extra, "--run_dir=killed")
+    for step in (4, 8):
+        index = killed / "checkpoints" / f"step-{step}.index"
+        code, _, err = stop_after(arguments, tmp_path, index.exists)
+        assert code == -signal.SIGKILL, err
+    code, out, err = run(*arguments, cwd=tmp_path)
+    assert code == 0, err
+    assert "Going on from step" in out
+    whole = saved_state(tmp_path / "whole")
+    for name, value in saved_state(killed).items():
+        np.testing.assert_array_equal(value, whole[name], err_msg=name)
+    for which in ("best", "last"):
+        pairs = zip(
+            exported_weights(killed / which),
+            exported_weights(tmp_path / "whole" / which),
+            strict=True,
+        )
+        for one, other in pairs:
+            np.testing.assert_array_equal(one, other)
+    assert recorded_margins(killed) == recorded_margins(tmp_path / "whole")
+
+
+@pytest.mark.parametrize(
+    ("signum", "expected"), [(signal.SIGTERM, 75), (signal.SIGINT, 130)]
+)
+def test_a_signal_saves_and_has_an_exit_code_of_its_own(signum, expected, tmp_path):
+    arguments = (*SMALL, "--train_steps=100000", "--save_every=100000", "--run_dir=run")
+    validations = tmp_path / "run" / "validations.jsonl"
+    code, _, err = stop_after(
+        arguments,
+        tmp_path,
+        lambda: validations.exists() and validations.read_text(),
+        signum,
+    )
+    assert code == expected
+    assert "Traceback" not in err
+    (saved,) = (tmp_path / "run" / "checkpoints").glob("step-*.index")
+    step = int(saved.stem.removeprefix("step-"))
+    lines = len(validations.read_text().splitlines())
+    code, out, _ = stop_after(
+        arguments,
+        tmp_path,
+        lambda: len(validations.read_text().splitlines()) > lines,
+        signum,
+    )
+    assert code == expected
+    assert f"Going on from step {step} of" in out
+
+
+def test_the_newest_checkpoint_damaged_gives_way_to_the_one_before(finished, tmp_path):
+    arguments = (*SMALL, "--run_dir=run")
+    index = tmp_path / "run" / "checkpoints" / "step-8.index"
+    stop_after(arguments, tmp_path, index.exists)
+    (data,) = index.parent.glob("step-8.data-*")
+    content = bytearray(data.read_bytes())
+    content[len(content) // 2] ^= 255
+    data.write_bytes(content)
+    code, out, err = run(*arguments, cwd=tmp_path)
+    assert code == 0, err
+    assert "checkpoint of step 8" in out
+    assert "damaged" in out
+    assert "Going on from step 4" in out
+    whole = saved_state(run_directory(finished[0]))
+    for name, value in saved_state(tmp_path / "run").items():
+        np.testing.assert_array_equal(value, whole[name], err_msg=name)
+
+
+def test_a_full_disk_stops_the_run_with_the_last_checkpoint_intact(tmp_path):
+    arguments = (*SMALL, "--run_dir=run")
+    checkpoints = tmp_path / "run" / "checkpoints"
+    stop_after(arguments, tmp_path, (checkpoints / "step-4.index").exists)
+    size = max(path.stat().st_size for path in checkpoints.glob("*.data-*"))
+
+    def no_room():
+        # A file that may not grow fails its writer as a full disk does.
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size // 2, size // 2))
+
+    code, _, err = run(*arguments, cwd=tmp_path, preexec_fn=no_room)
+    assert code == 1
+    assert "Traceback" not in err
+    assert "cannot be written" in err
+    code, out, err = run(*arguments, cwd=tmp_path)
+    assert code == 0, err
+    assert "Going on from step 4" in out
+
+
+def test_two_devices_do_the_step_of_one(tmp_path):
+    step = ("--train_steps=1", "--validate_every=1", "--save_every=1")
+    for name, devices in (("one", 0), ("two", 2)):
+        code, _, err = run(
+            *SMALL,
+            *step,
+            f"--logical_devices={devices}",
+            f"--run_dir={name}",
+            cwd=tmp_path,
+        )
+        assert code == 0, err
+    one, two = saved_state(tmp_path / "one"), saved_state(tmp_path / "two")
+    assert one.keys() == two.keys()
+    for name, value in one.items():
+        np.testing.assert_allclose(value, two[name], rtol=0, atol=1e-5, err_msg=name)
+
+
+@pytest.mark.parametrize("method", ["standard", "pgd", "pgdls", "trades"])
+def test_baselines_train_on_the_same_rails(method, tmp_path):
+    code, out, err = run(*SMALL, f"--method={method}", "--eps=0.1", cwd=tmp_path)
+    assert code == 0, err
+    assert method in out.split("\n\n")[-1].splitlines()[0]
+    length = "" if method == "standard" else "-0.1"
+    assert run_directory(tmp_path).name == f"digits-linf-{method}{length}-s0"
+
+
+@pytest.mark.parametrize("precision", ["mixed_bfloat16"])
+def test_half_precision_exports_a_float_model(precision, tmp_path):
+    code, _, err = run(
+        *SMALL, f"--precision={precision}", "--run_dir=run", cwd=tmp_path
+    )
+    assert code == 0, err
+    loaded = tf.saved_model.load(str(tmp_path / "run/best/saved_model"))
+    assert loaded.serve(tf.zeros([1, 8, 8, 1])).dtype == tf.float32
+
+
+def test_a_second_process_is_kept_out(tmp_path):
+    arguments = (*SMALL, "--train_steps=100000", "--run_dir=run")
+    process = start(*arguments, cwd=tmp_path)
+    while not (tmp_path / "run" / "flags.txt").exists():
+        assert process.poll() is None
+    code, _, err = run(*arguments, cwd=tmp_path)
+    process.kill()
+    process.communicate()
+    assert code == 2
+    assert "another process" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--dmax=8"], "did you mean 8/255"),
+        (["--dmax=0"], "--dmax=0"),
+        (["--norm=l2", "--dmax=9"], "at most 8"),
+        (["--dmax=eight"], "8/255"),
+        (["--norm=l1"], "linf"),
+        (["--method=fgsm"], "trades"),
+        (["--network=lenet"], "did you mean lenet5"),
+        (["--dataset=digitz"], "digits"),
+        (["--batchsize=5"], "--batch_size"),
+        (["--batch_size=5000"], "batch_size=5000"),
+        (["--validation_size=1437"], "validation_size=1437"),
+        (["--logical_devices=-1"], "logical_devices"),
+        (["--learning_rate=0.1,0.2"], "--learning_rate_steps"),
+        (["--run_dir=/proc/no/such"], "--run_dir"),
+        (["--dataset=image_folder"], "--source_dir"),
+        (["surplus"], "surplus"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_exit_code_two(
+    arguments, message, capsys, monkeypatch, tmp_path
+):
+    monkeypatch.chdir(tmp_path)
+    assert main([*SMALL, *arguments]) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert captured.err.count("\n") == 1
+
+
+def test_a_foreign_folder_is_left_alone(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").write_text("dear")
+    assert main([*SMALL, "--run_dir=mine"]) == 2
+    assert "not a run of this program" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.tex"]
