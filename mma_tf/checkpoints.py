@@ -7,7 +7,7 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
-from mma_tf.errors import RunError
+from mma_tf.errors import RunError, reason_of
 
 _PREFIX = "step"
 
@@ -35,8 +35,9 @@ class Checkpoints:
             model=[variable.value for variable in model.variables],
             optimizer=[variable.value for variable in model.optimizer.variables],
         )
-        self._keep = keep
-        self._manager = self._make_manager()
+        self._manager = tf.train.CheckpointManager(
+            self._checkpoint, str(directory), max_to_keep=keep, checkpoint_name=_PREFIX
+        )
 
     def save(self, step: int) -> None:
         """Saves the state after training step `step`.
@@ -50,7 +51,7 @@ class Checkpoints:
             self._remove_leftovers(step)
             raise RunError(
                 f"The checkpoint of step {step} cannot be written to "
-                f"{self._directory} ({_first_line(error)}): the last good one is "
+                f"{self._directory} ({reason_of(error)}): the last good one is "
                 f"{self._describe_newest()}; make room and run the same command again."
             ) from error
 
@@ -74,7 +75,7 @@ class Checkpoints:
             except (tf.errors.OpError, AssertionError, ValueError) as error:
                 say(
                     f"The checkpoint of step {step} in {self._directory} is damaged "
-                    f"({_first_line(error)}); the one before it is used instead."
+                    f"({reason_of(error)}); the one before it is used instead."
                 )
                 continue
             self._forget_after(step)
@@ -100,20 +101,6 @@ class Checkpoints:
         for damaged in self._steps():
             if damaged > step:
                 self._remove(damaged)
-        steps = [kept for kept in reversed(self._steps()) if kept <= step]
-        paths = [str(self._directory / f"{_PREFIX}-{kept}") for kept in steps]
-        tf.compat.v1.train.update_checkpoint_state(
-            str(self._directory), paths[-1], all_model_checkpoint_paths=paths
-        )
-        self._manager = self._make_manager()
-
-    def _make_manager(self) -> tf.train.CheckpointManager:
-        return tf.train.CheckpointManager(
-            self._checkpoint,
-            str(self._directory),
-            max_to_keep=self._keep,
-            checkpoint_name=_PREFIX,
-        )
 
     def _remove(self, step: int) -> None:
         for path in self._directory.glob(f"{_PREFIX}-{step}.*"):
@@ -125,7 +112,3 @@ class Checkpoints:
             self._remove(step)
         for folder in self._directory.glob(f"{_PREFIX}-{step}_temp*"):
             shutil.rmtree(folder, ignore_errors=True)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else repr(error)

@@ -1,6 +1,7 @@
 """A whole training: recipe and data in, a run directory with the best model out."""
 
 import dataclasses
+import json
 import math
 import sys
 from collections.abc import Callable
@@ -78,6 +79,7 @@ def train(
         RunError: If the loss is not finite, or the disk is full.
         UserError: If the recipe does not fit the data or the devices.
     """
+    _note_versions(run, say)
     # Here, so that what was trained before in this process does not matter.
     keras.utils.set_random_seed(recipe.seed)
     training, validation = data.hold_out(recipe.validation_size)
@@ -112,7 +114,6 @@ def train(
     _catch_up(model, step, records, validate, keep_best)
     if step < recipe.train_steps:
         is_terminal = sys.stdout.isatty()
-        progress = [] if is_terminal else [PlainProgress(last_step=recipe.train_steps)]
         model.fit(
             training_batches(
                 training,
@@ -139,7 +140,7 @@ def train(
                 stop_on_signal,
                 validate,
                 keep_best,
-                *progress,
+                PlainProgress(last_step=recipe.train_steps, beside_bar=is_terminal),
             ],
         )
     value = run.read_validations()[-1][monitor]
@@ -235,6 +236,18 @@ def _build(
         model.build((None, *data.image_shape))
         model.optimizer.build(classifier.trainable_variables)
     return model
+
+
+def _note_versions(run: RunDirectory, say: Say) -> None:
+    now = describe_versions()
+    if not run.versions.exists():
+        run.write_json(run.versions, now)
+        return
+    before = json.loads(run.versions.read_text("utf-8"))
+    changed = [key for key, value in now.items() if before.get(key) != value]
+    if changed:
+        changes = ", ".join(f"{key} {before.get(key)} -> {now[key]}" for key in changed)
+        say(f"This run was begun with other versions ({changes}).")
 
 
 def _catch_up(

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from mma_tf.errors import RunError
+from mma_tf.errors import RunError, reason_of
 from mma_tf.files import replace_directory, write_text_atomically
 
 SAVED_MODEL = "saved_model"
@@ -36,8 +36,7 @@ def export_classifier(
             text = json.dumps(description, indent=2) + "\n"
             write_text_atomically(partial / DESCRIPTION, text)
     except (OSError, tf.errors.OpError) as error:
-        reason = str(error).strip().splitlines()[0]
         raise RunError(
-            f"The model cannot be written to {directory} ({reason}): what was there is "
-            "intact; make room and run the same command again."
+            f"The model cannot be written to {directory} ({reason_of(error)}): what "
+            "was there is intact; make room and run the same command again."
         ) from error

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from mma_tf.errors import UserError
+from mma_tf.errors import UserError, reason_of
 from mma_tf.export import SAVED_MODEL
 from mma_tf.models.inference import at_least_float32
 from mma_tf.models.logits import are_probabilities
@@ -50,10 +50,9 @@ def load_logits_fn(path: pathlib.Path, images: np.ndarray) -> LogitsFn:
         serve = loaded.serve
         outputs = serve(tf.constant(images)).numpy()
     except (OSError, AttributeError, ValueError, TypeError, tf.errors.OpError) as error:
-        reason = str(error).strip().splitlines()[0]
         raise UserError(
             f"Invalid `--model`: {folder} cannot be used as a classifier of images of "
-            f"shape {images.shape[1:]} ({reason})."
+            f"shape {images.shape[1:]} ({reason_of(error)})."
         ) from error
     if outputs.ndim == 2 and are_probabilities(outputs):
         raise UserError(

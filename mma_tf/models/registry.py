@@ -4,7 +4,7 @@ import pathlib
 
 import keras
 
-from mma_tf.errors import UserError
+from mma_tf.errors import UserError, reason_of
 from mma_tf.models.lenet import lenet5
 from mma_tf.models.logits import check_logits
 from mma_tf.models.small_cnn import small_cnn
@@ -61,9 +61,9 @@ def _load(
         # Safe mode runs no code that the file brings along.
         classifier = keras.models.load_model(path, compile=False, safe_mode=True)
     except (ValueError, TypeError, OSError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0]
         raise UserError(
-            f"Invalid `--network`: {path} cannot be loaded as a Keras model ({reason})."
+            f"Invalid `--network`: {path} cannot be loaded as a Keras model "
+            f"({reason_of(error)})."
         ) from error
     found = tuple(classifier.input_shape[1:])
     # A side that the network leaves open fits any.

@@ -55,7 +55,7 @@ _DIGITS: dict[str, Any] = {
     "validate_every": 200,
     "save_every": 200,
     "test_examples": 360,
-    "compare_steps": 600,
+    "compare_steps": 2000,
 }
 
 NAMED: Mapping[tuple[str, str], Mapping[str, Any]] = {

@@ -105,7 +105,8 @@ class MarginValidation(StepCallback):
         numbers = {name: float(value) for name, value in logs.items()}
         self._write_record(numbers, found, seconds)
         self._write_events(numbers, found)
-        if self.every_steps is not None and trained:
+        is_last = self.step == self.last_step
+        if self.every_steps is not None and trained and not is_last:
             # Each line of the record then speaks of the steps since the last one.
             self.model.reset_metrics()
 

@@ -1,4 +1,4 @@
-"""Progress for logs and pipes, where a bar would only leave control characters."""
+"""Progress in lines: for logs and pipes, or beside Keras' bar."""
 
 import time
 from typing import Any
@@ -9,15 +9,23 @@ from mma_tf.training.callbacks.step_callback import StepCallback
 class PlainProgress(StepCallback):
     """Prints a line at each validation, and one when none was printed for a while.
 
+    List it last, after the callbacks whose numbers it prints.
+
     Args:
         last_step: The training's last step.
         every_seconds: The longest silence.
+        beside_bar: Whether Keras' bar shows the training's own numbers. Then only
+            validations get a line, and their numbers are taken out of the logs: with
+            them the bar would be too long for a terminal.
     """
 
-    def __init__(self, *, last_step: int, every_seconds: float = 30.0) -> None:
+    def __init__(
+        self, *, last_step: int, every_seconds: float = 30.0, beside_bar: bool = False
+    ) -> None:
         super().__init__()
         self.last_step = last_step
         self.every_seconds = every_seconds
+        self.beside_bar = beside_bar
         self._printed_at = 0.0
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
@@ -25,10 +33,18 @@ class PlainProgress(StepCallback):
         self._printed_at = time.monotonic()
 
     def on_step_end(self, step: int, logs: dict[str, Any]) -> None:
-        is_validated = any(name.startswith("val_") for name in logs)
-        silence = time.monotonic() - self._printed_at
-        if not (is_validated or silence > self.every_seconds or step == self.last_step):
+        validated = {name: v for name, v in logs.items() if name.startswith("val_")}
+        if self.beside_bar:
+            if validated:
+                self._print(step, validated, begin="\n")
+            for name in validated:
+                del logs[name]
             return
-        numbers = " - ".join(f"{name}: {value:.4g}" for name, value in logs.items())
-        print(f"step {step}/{self.last_step} - {numbers}", flush=True)
+        silence = time.monotonic() - self._printed_at
+        if validated or silence > self.every_seconds or step == self.last_step:
+            self._print(step, logs)
+
+    def _print(self, step: int, numbers: dict[str, Any], begin: str = "") -> None:
+        shown = " - ".join(f"{name}: {value:.4g}" for name, value in numbers.items())
+        print(f"{begin}step {step}/{self.last_step} - {shown}", flush=True)
         self._printed_at = time.monotonic()
