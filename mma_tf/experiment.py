@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from mma_tf.checkpoints import Checkpoints
-from mma_tf.data.examples import Examples, ImageDataset
+from mma_tf.data.examples import ImageDataset
 from mma_tf.data.pipelines import evaluation_batches, training_batches
 from mma_tf.errors import UserError
 from mma_tf.evaluation.robustness import Judgement, Robustness, RobustnessMeter
@@ -194,15 +194,17 @@ def judge_best(
         validation_judgement(recipe), num_restarts=CLOSING_RESTARTS
     )
     images = test.images_in_unit_range()
-    return RobustnessMeter(load_logits_fn(run.best, images[:2]), judge).measure(
+    logits_fn = load_logits_fn(run.best, images[:2], num_classes=data.num_classes)
+    return RobustnessMeter(logits_fn, judge).measure(
         images, test.labels, seed=recipe.seed, on_batch=on_batch
     )
 
 
-def clean_accuracy(run: RunDirectory, examples: Examples) -> float:
-    """Returns the exported best model's accuracy on all `examples`, in [0, 1]."""
+def clean_accuracy(run: RunDirectory, data: ImageDataset) -> float:
+    """Returns the exported best model's accuracy on all test images, in [0, 1]."""
+    examples = data.test
     few = examples.take(0, 2).images_in_unit_range()
-    logits_fn = load_logits_fn(run.best, few)
+    logits_fn = load_logits_fn(run.best, few, num_classes=data.num_classes)
     right = 0
     for images, labels in evaluation_batches(examples, batch_size=500):
         predictions = np.argmax(logits_fn(images).numpy(), axis=-1)
@@ -297,7 +299,7 @@ def _write_summary(
             "judgement": dataclasses.asdict(found.judgement),
             "test": found.summary(),
             "all_test_examples": len(data.test),
-            "test_accuracy": clean_accuracy(run, data.test),
+            "test_accuracy": clean_accuracy(run, data),
             "recipe": dataclasses.asdict(recipe),
             "versions": describe_versions(),
         },

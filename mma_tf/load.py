@@ -32,17 +32,20 @@ def find_saved_model(path: pathlib.Path) -> pathlib.Path:
     )
 
 
-def load_logits_fn(path: pathlib.Path, images: np.ndarray) -> LogitsFn:
+def load_logits_fn(
+    path: pathlib.Path, images: np.ndarray, *, num_classes: int
+) -> LogitsFn:
     """Returns a SavedModel as a function from images to logits.
 
     Args:
         path: As `find_saved_model` takes it. The model has an endpoint `serve`, as
             Keras' `Model.export` makes it.
         images: A few images, on which the model is tried.
+        num_classes: How many logits it has to give.
 
     Raises:
-        UserError: If the model cannot be loaded, does not take such images, or gives
-            probabilities.
+        UserError: If the model cannot be loaded, does not take such images, gives
+            another number of outputs, or probabilities.
     """
     folder = find_saved_model(path)
     try:
@@ -54,7 +57,13 @@ def load_logits_fn(path: pathlib.Path, images: np.ndarray) -> LogitsFn:
             f"Invalid `--model`: {folder} cannot be used as a classifier of images of "
             f"shape {images.shape[1:]} ({reason_of(error)})."
         ) from error
-    if outputs.ndim == 2 and are_probabilities(outputs):
+    if outputs.shape != (len(images), num_classes):
+        raise UserError(
+            f"Invalid `--model`: expected {num_classes} logits for each image. "
+            f"Received: {folder} whose outputs for {len(images)} images have shape "
+            f"{outputs.shape}"
+        )
+    if are_probabilities(outputs):
         raise UserError(
             f"Invalid `--model`: expected logits. Received: {folder} whose outputs lie "
             "in [0, 1] and add up to 1, like a softmax's (export it without)"

@@ -36,6 +36,7 @@ DATA = {
         '["BUILD"] + glob(["mma_tf/**/*.py", "tests/**/*.py"])'
     ),
     "tests/test_launcher.py": 'glob(["bin/*"])',
+    "tests/test_readme.py": '["README.md"] + glob(["mma_tf/**/*.py", "tests/**/*.py"])',
 }
 
 HEADER = """\

@@ -93,7 +93,7 @@ def _evaluate(values: flags.FlagValues) -> None:
     number = min(values.num_examples, total) if values.num_examples else total
     examples = data.test.take(0, number)
     images = examples.images_in_unit_range()
-    logits_fn = load_logits_fn(model, images[:2])
+    logits_fn = load_logits_fn(model, images[:2], num_classes=data.num_classes)
     print(f"{values.model} on the first {number} of {total} {values.dataset} images")
     for eps in values.eps:
         is_mnist_linf = values.dataset == "mnist" and values.norm == "linf"

@@ -259,6 +259,20 @@ def test_half_precision_trains_with_float32_weights(policy):
     assert int(model.steps_done.numpy()) == 36
 
 
+def test_the_step_compiles_with_xla_and_gives_the_same():
+    images, labels = random_examples(np.random.default_rng(0), 16)
+    results = []
+    for jit_compile in (False, True):
+        keras.utils.set_random_seed(1)
+        model = make(small_network(batch_norm=True), norm="l2", num_examples=16)
+        model.compile(sgd(0.1), jit_compile=jit_compile)
+        data = indexed(images, labels, batch_size=16)
+        model.fit(data, shuffle=False, verbose=0)
+        results.append([*weights_of(model), model.memory.eps.numpy()])
+    for plain, compiled in zip(*results, strict=True):
+        np.testing.assert_allclose(plain, compiled, rtol=0, atol=1e-3)
+
+
 def test_float64_goes_through():
     keras.config.set_dtype_policy("float64")
     images, labels = random_examples(np.random.default_rng(0), 8)
