@@ -165,9 +165,7 @@ class RobustModel(keras.Model):
         with tf.GradientTape() as tape:
             objective = self.objective(batch, tape)
             loss = mean_over_global_batch(objective.loss)
-            if self.weight_decay:
-                squares = tf.add_n([tf.nn.l2_loss(weight) for weight in weights])
-                loss += share_of_replica(self.weight_decay * squares)
+            loss += share_of_replica(self._penalty(loss.dtype))
             loss = self.optimizer.scale_loss(loss)
         self.optimizer.apply(tape.gradient(loss, weights), weights)
         self.after_update(batch, objective.report)
@@ -185,6 +183,17 @@ class RobustModel(keras.Model):
         results = self.compute_metrics(images, labels, logits)
         trained = {tracker.name for tracker in self.trackers}
         return {name: value for name, value in results.items() if name not in trained}
+
+    def _penalty(self, dtype: tf.DType) -> Tensor:
+        """Returns coupled L2, and what the classifier's own regularisers add."""
+        penalty = tf.zeros([], dtype)
+        if self.weight_decay:
+            weights = self.classifier.trainable_variables
+            squares = tf.add_n([tf.nn.l2_loss(weight) for weight in weights])
+            penalty += tf.cast(self.weight_decay * squares, dtype)
+        for term in self.classifier.losses:
+            penalty += tf.cast(term, dtype)
+        return penalty
 
     def _loss_metric(self) -> keras.metrics.Metric:
         return next(metric for metric in self.metrics if metric.name == "loss")
@@ -235,6 +244,11 @@ def unpack(data: Any) -> tuple[Tensor, Tensor, Tensor | None]:
     if isinstance(inputs, dict):
         index = inputs.get("index")
         inputs = inputs["image"]
+    if labels.shape.rank == 2 and labels.shape[-1] not in (1, None):
+        raise ValueError(
+            "Invalid `y`: expected class numbers of shape [batch]. Received: shape="
+            f"{labels.shape} (of one-hot labels pass the argmax)"
+        )
     labels = tf.reshape(labels, [-1])
     if not labels.dtype.is_integer:
         labels = tf.cast(labels, tf.int32)

@@ -187,6 +187,33 @@ def test_weight_decay_adds_to_each_gradient():
         np.testing.assert_allclose(decayed - plain, 0.1 * weight, rtol=0, atol=1e-6)
 
 
+def test_the_classifiers_own_regularisers_count():
+    images, labels = random_examples(np.random.default_rng(0), 16)
+
+    def classifier():
+        layers = [
+            keras.Input((6, 6, 1)),
+            keras.layers.Flatten(),
+            keras.layers.Dense(3, kernel_regularizer="l2", activity_regularizer="l1"),
+        ]
+        return keras.Sequential(layers)
+
+    ours = StandardModel(classifier())
+    ours.compile(sgd(0.1))
+    theirs = classifier()
+    theirs.set_weights(ours.classifier.get_weights())
+    theirs.compile(
+        sgd(0.1), keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    )
+    for model in (ours, theirs):
+        model.fit(images, labels, batch_size=8, shuffle=False, verbose=0)
+    for first, second in zip(weights_of(ours), theirs.get_weights(), strict=True):
+        np.testing.assert_allclose(first, second, rtol=0, atol=1e-6)
+    robust = make(classifier(), num_examples=16)
+    robust.compile(sgd(0.1))
+    robust.fit(indexed(images, labels, batch_size=8), shuffle=False, verbose=0)
+
+
 def test_same_seed_same_weights_and_another_seed_others():
     images, labels = random_examples(np.random.default_rng(0), 16)
     results = []
@@ -368,6 +395,14 @@ def test_bad_data_is_named(spoil, message):
     model.compile("sgd")
     with pytest.raises(tf.errors.InvalidArgumentError, match=message):
         model.fit(images, labels, verbose=0)
+
+
+def test_one_hot_labels_are_refused():
+    images, labels = random_examples(np.random.default_rng(0), 8)
+    model = StandardModel(small_network())
+    model.compile("sgd")
+    with pytest.raises(ValueError, match="argmax"):
+        model.fit(images, keras.utils.to_categorical(labels, 3), verbose=0)
 
 
 def test_index_without_memory_and_memory_without_index_are_refused():
