@@ -57,7 +57,7 @@ class RunDirectory:
 
     def _open(self, flags: str) -> None:
         self._check_not_foreign()
-        if self.flags.exists():
+        if self._has_begun():
             self._check_same(flags)
         else:
             self.checkpoints.mkdir(parents=True, exist_ok=True)
@@ -77,6 +77,10 @@ class RunDirectory:
                 f"Invalid `--run_dir`: {self.path} exists and is not a run of this "
                 "program (it has no flags.txt); give a new or empty folder."
             )
+
+    def _has_begun(self) -> bool:
+        """A run that came to grief before its first checkpoint binds nobody."""
+        return self.flags.exists() and any(self.path.rglob("checkpoints/*.index"))
 
     def _check_same(self, flags: str) -> None:
         old, new = _parse_flags(self.flags.read_text("utf-8")), _parse_flags(flags)

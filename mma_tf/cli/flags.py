@@ -7,7 +7,11 @@ from absl import flags
 from mma_tf.cli.help_page import help_page
 from mma_tf.cli.parsing import ListParser, NumberParser
 from mma_tf.recipes.named import NAMED
-from mma_tf.recipes.quantities import parse_number
+from mma_tf.recipes.quantities import (
+    format_value,
+    parse_number,
+    parse_whole_number,
+)
 from mma_tf.recipes.schema import FieldInfo, field_default, field_infos, flag_name
 
 _DEFAULTS = {"dataset": "digits", "norm": "linf", "method": "mma"}
@@ -69,6 +73,18 @@ stopped.
 """
 
 
+class WholeNumberParser(flags.ArgumentParser):
+    """Reads a whole number."""
+
+    syntactic_help = "a whole number"
+
+    def parse(self, argument: Any) -> int:
+        return parse_whole_number(str(argument))
+
+    def flag_type(self) -> str:
+        return "whole number"
+
+
 def define(flag_values: flags.FlagValues) -> None:
     """Defines all flags of `bin/train` in `flag_values`."""
     for name, info in field_infos().items():
@@ -106,15 +122,14 @@ def _define_one(
         )
     elif info.kind == "bool":
         flags.DEFINE_boolean(name, default, info.help, flag_values=flag_values)
-    elif info.kind == "int":
-        flags.DEFINE_integer(name, default, info.help, flag_values=flag_values)
     elif info.kind == "text":
         flags.DEFINE_string(name, default, info.help, flag_values=flag_values)
     else:
         parsers: dict[str, flags.ArgumentParser] = {
             "number": NumberParser(),
             "numbers": ListParser(parse_number),
-            "ints": ListParser(int),
+            "int": WholeNumberParser(),
+            "ints": ListParser(parse_whole_number),
         }
         flags.DEFINE(
             parsers[info.kind], name, default, info.help, flag_values=flag_values
@@ -128,23 +143,19 @@ def _describe_default(name: str) -> str:
         return "test_eps"
     values = {key: recipe.get(name) for key, recipe in NAMED.items()}
     if not any(value is not None for value in values.values()):
-        return _show(field_default(name))
+        return _say(field_default(name))
     shown: dict[str, list[str]] = {}
     for dataset in dict.fromkeys(dataset for dataset, _ in values):
         pair = [values[dataset, norm] for norm in ("linf", "l2")]
         pair = [field_default(name) if value is None else value for value in pair]
-        text = _show(pair[0])
+        text = _say(pair[0])
         if pair[0] != pair[1]:
-            text = f"{_show(pair[0])} (linf), {_show(pair[1])} (l2)"
+            text = f"{_say(pair[0])} (linf), {_say(pair[1])} (l2)"
         shown.setdefault(text, []).append(dataset)
     if len(shown) == 1:
         return next(iter(shown))
     return "; ".join(f"{' and '.join(names)} {text}" for text, names in shown.items())
 
 
-def _show(value: Any) -> str:
-    if isinstance(value, tuple):
-        return ",".join(f"{item:g}" for item in value) or "none"
-    if isinstance(value, bool):
-        return str(value).lower()
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+def _say(value: Any) -> str:
+    return format_value(value) or "none"

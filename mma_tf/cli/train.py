@@ -18,6 +18,7 @@ from mma_tf.cli.parsing import (
     run_command,
 )
 from mma_tf.cli.quiet import import_tensorflow
+from mma_tf.errors import UserError
 from mma_tf.recipes.resolve import (
     Resolution,
     default_run_name,
@@ -58,6 +59,11 @@ def _main(arguments: Sequence[str]) -> int:
 
 
 def _train(values: flags.FlagValues) -> int:
+    if values.logical_devices < 0:
+        raise UserError(
+            "Invalid `--logical_devices`: expected 0 or a number of parts. Received: "
+            f"--logical_devices={values.logical_devices}"
+        )
     data = None
     if is_named(values.dataset):
         # Told before anything is loaded, where the numbers alone show a mistake.

@@ -14,6 +14,9 @@ from mma_tf.errors import UserError
 # Those that tfds.ImageFolder takes.
 _SUFFIXES = (".png", ".jpg", ".jpeg")
 
+# Names in a message, of folders that may be a whole disk's.
+_SHOWN = 5
+
 
 def load(
     *, source_dir: str | None, train_split: str = "train", test_split: str = "test"
@@ -90,10 +93,11 @@ def _list_split(root: Path, split: str, flag: str) -> list[str]:
     folder = root / split
     folders = sorted(entry.name for entry in root.iterdir() if entry.is_dir())
     if split not in folders:
+        shown = folders[:_SHOWN] + ["..."] * (len(folders) > _SHOWN)
         raise UserError(
             f"Invalid `--source_dir`: expected a folder {split}/ with a folder for "
             f"each class. Received: source_dir={root} with "
-            f"folders={folders} (put the pictures there, or name another "
+            f"folders={shown} (put the pictures there, or name another "
             f"folder with {flag})"
         )
     names = []

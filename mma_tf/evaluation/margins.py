@@ -23,7 +23,7 @@ class MarginEstimate(NamedTuple):
         found: Whether a misclassified point was found up to `max_eps`. If not, a report
             says "more than max_eps".
         correct: Whether the image itself is classified right.
-        robust: Whether the image is, and PGD found no error inside the eps-ball.
+        robust: Whether the image is, and no error was found inside the eps-ball.
     """
 
     margin: Tensor
@@ -101,12 +101,14 @@ def an_pgd_margins(
         num_search_steps=num_search_steps,
         loss=logit_margin_loss,
     )
-    # The PGD point itself was probed too, and may be the only error that was found.
-    found_by_pgd = ~holds & (radii < bracket.upper)
+    # The PGD point itself was probed too, and may be the only error within max_eps.
+    found_by_pgd = ~holds & (radii <= bracket.upper)
     margin = tf.where(found_by_pgd, radii, bracket.upper)
+    found = bracket.found | found_by_pgd
     return MarginEstimate(
         margin=tf.where(correct, margin, tf.zeros_like(margin)),
-        found=bracket.found | ~holds | ~correct,
+        found=found | ~correct,
         correct=correct,
-        robust=correct & holds,
+        # The search goes through the ball, too, and may meet errors that PGD passed by.
+        robust=correct & holds & ~(found & (margin <= radii)),
     )

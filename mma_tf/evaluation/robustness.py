@@ -180,9 +180,11 @@ def _attack(
             seed=fold_in(seed, number),
         )
         robust &= logit_margin_loss(labels, logits_fn(points)) < 0
-    # An error at eps bounds the margin, whichever attack found it.
-    margin = tf.where(robust, margin, tf.minimum(margin, judgement.eps))
-    return estimate._replace(robust=robust, margin=margin, found=found | ~robust)
+    if judgement.eps <= judgement.max_eps:
+        # An error at eps bounds the margin, whichever attack found it.
+        margin = tf.where(robust, margin, tf.minimum(margin, judgement.eps))
+        found |= ~robust
+    return estimate._replace(robust=robust, margin=margin, found=found)
 
 
 def _padded(values: np.ndarray, size: int) -> np.ndarray:

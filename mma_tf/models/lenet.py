@@ -2,6 +2,7 @@
 
 import keras
 
+from mma_tf.models.image_input import image_input
 from mma_tf.models.logits import logits_layer
 
 
@@ -20,7 +21,7 @@ def lenet5(
     Reference: Ding et al., ICLR 2020 (arXiv 1812.02637), appendix.
     """
     layers = keras.layers
-    images = keras.Input(input_shape, name="image")
+    images = image_input(input_shape)
     x = layers.Conv2D(32, 5, padding="same", activation="relu")(images)
     x = layers.MaxPooling2D(2)(x)
     x = layers.Conv2D(64, 5, padding="same", activation="relu")(x)

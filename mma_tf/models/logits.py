@@ -1,12 +1,25 @@
 """Logits are what a classifier gives: how to make them, how to see that it does not."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 import numpy as np
 
 from mma_tf.errors import UserError
 
 _PROBE_IMAGES = 4
-_PROBABILITIES = ("softmax", "sigmoid", "log_softmax")
+# Activations whose outputs are no logits, by the names that they have as operations, in
+# a functional model made with keras.ops. A log_softmax is not among them: it shifts all
+# logits of an image alike, which changes no loss and no margin.
+_OPERATIONS = {"Softmax": "softmax", "Sigmoid": "sigmoid"}
+# What may stand behind a softmax and changes nothing of it.
+_PASS_THROUGH = (
+    keras.layers.Dropout,
+    keras.layers.Flatten,
+    keras.layers.Identity,
+    keras.layers.Reshape,
+)
 
 
 def logits_layer(num_classes: int) -> keras.layers.Dense:
@@ -28,10 +41,10 @@ def check_logits(classifier: keras.Model) -> None:
         classifier: Images [0, 1] to `[batch, classes]`.
 
     Raises:
-        UserError: If its outputs are, or look like, probabilities.
+        UserError: If its outputs are, or look like, probabilities, or are several.
     """
     activation = _last_activation(classifier)
-    if activation in _PROBABILITIES:
+    if activation in _OPERATIONS.values():
         raise UserError(
             "Invalid classifier: expected logits. Received: "
             f"{classifier.name} that ends in a {activation} (leave that layer out and "
@@ -45,32 +58,44 @@ def check_logits(classifier: keras.Model) -> None:
         )
 
 
-def _last_activation(layer: keras.Layer) -> str | None:
+def _last_activation(layer: Any) -> str | None:
+    """Returns the name of the activation that a layer ends in, where it shows."""
     if isinstance(layer, keras.Model):
-        outputs = _output_layers(layer)
-        return _last_activation(outputs[-1]) if outputs else None
-    if isinstance(layer, keras.layers.Softmax):
-        return "softmax"
+        ends = (part for part in reversed(_parts(layer)) if not _changes_nothing(part))
+        return next(map(_last_activation, ends), None)
     activation = getattr(layer, "activation", None)
-    return getattr(activation, "__name__", None)
+    name = getattr(activation, "__name__", None)
+    return name or _OPERATIONS.get(type(layer).__name__)
 
 
-def _output_layers(model: keras.Model) -> list[keras.Layer]:
-    outputs = getattr(model, "outputs", None)
-    if outputs is None:
-        # A Sequential that is not built yet knows its order; a subclassed model's
-        # attributes say nothing of it.
-        return model.layers if isinstance(model, keras.Sequential) else []
-    return [tensor._keras_history.operation for tensor in outputs]
+def _changes_nothing(layer: Any) -> bool:
+    # Activation("linear") with a dtype is how many networks make float32 of the logits.
+    is_linear = getattr(layer, "activation", None) is keras.activations.linear
+    is_activation = isinstance(layer, keras.layers.Activation)
+    return isinstance(layer, _PASS_THROUGH) or (is_activation and is_linear)
+
+
+def _parts(model: keras.Model) -> Sequence[Any]:
+    """Returns what a model is made of, the output last; nothing if that is unknown."""
+    if isinstance(model, keras.Sequential):
+        return model.layers
+    # A subclassed model's attributes say nothing of their order.
+    return getattr(model, "operations", ())
 
 
 def _gives_probabilities(classifier: keras.Model) -> bool:
     shape = getattr(classifier, "input_shape", None)
     if not isinstance(shape, tuple) or None in shape[1:]:
         return False
-    images = np.random.default_rng(0).uniform(size=(_PROBE_IMAGES, *shape[1:]))
-    outputs = keras.ops.convert_to_numpy(classifier(images, training=False))
-    return are_probabilities(outputs)
+    batch = shape[0] or _PROBE_IMAGES
+    images = np.random.default_rng(0).uniform(size=(batch, *shape[1:]))
+    outputs = classifier(images.astype("float32"), training=False)
+    if not keras.ops.is_tensor(outputs):
+        raise UserError(
+            "Invalid classifier: expected one output, logits. Received: "
+            f"{classifier.name} that gives a {type(outputs).__name__}"
+        )
+    return are_probabilities(keras.ops.convert_to_numpy(outputs))
 
 
 def are_probabilities(outputs: np.ndarray) -> bool:

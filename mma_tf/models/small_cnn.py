@@ -2,6 +2,7 @@
 
 import keras
 
+from mma_tf.models.image_input import image_input
 from mma_tf.models.logits import logits_layer
 
 
@@ -15,7 +16,7 @@ def small_cnn(
         num_classes: How many logits it gives.
     """
     layers = keras.layers
-    images = keras.Input(input_shape, name="image")
+    images = image_input(input_shape)
     x = layers.Conv2D(32, 3, padding="same", activation="relu")(images)
     x = layers.Conv2D(64, 3, padding="same", activation="relu")(x)
     x = layers.MaxPooling2D(2)(x)

@@ -5,6 +5,7 @@ from typing import Any
 import keras
 
 from mma_tf.errors import UserError
+from mma_tf.models.image_input import image_input
 from mma_tf.models.logits import logits_layer
 from mma_tf.models.preprocessing import PerImageStandardization
 
@@ -45,8 +46,9 @@ def wide_resnet(
         raise UserError(
             f"Invalid `--width`: expected at least 1. Received: width={width}"
         )
-    images = keras.Input(input_shape, name="image")
-    x = PerImageStandardization()(images)
+    images = image_input(input_shape)
+    # In full precision: half would round an image by a good part of a perturbation.
+    x = PerImageStandardization(dtype=images.dtype)(images)
     x = _convolution(16)(x)
     for channels, strides in _GROUPS:
         for number in range((depth - 4) // 6):

@@ -7,13 +7,21 @@ from typing import Any
 
 from mma_tf.errors import UserError
 from mma_tf.recipes.named import IMAGE_SHAPES, NAMED
-from mma_tf.recipes.quantities import format_length
+from mma_tf.recipes.quantities import format_length, format_number, format_value
 from mma_tf.recipes.schema import Recipe, field_infos, flag_name
 from mma_tf.recipes.validate import validate
 from mma_tf.types import NormName
 
+# Arguments of `resolve` in their own right.
+_SELECTORS = {"dataset", "norm", "method"}
 # Images up to this side are for a network of few and small layers.
 _TINY = 16
+# Images in grey beyond this side are no drawn figures, and LeNet5's first dense layer
+# would be all there is of it: 200 million weights at 224.
+_LARGEST_FOR_LENET = 64
+# How often a short training is to see each image, within so many steps.
+_EPOCHS = 20
+_MOST_STEPS = 100_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,10 +67,11 @@ def resolve(
             field.
     """
     overrides = dict(overrides or {})
-    unknown = overrides.keys() - field_infos().keys()
+    unknown = overrides.keys() - (field_infos().keys() - _SELECTORS)
     if unknown:
         raise ValueError(
-            f"Invalid `overrides`: expected fields of Recipe. Received: {unknown}"
+            "Invalid `overrides`: expected fields of Recipe other than its selectors. "
+            f"Received: {', '.join(sorted(unknown))}"
         )
     if norm not in ("linf", "l2"):
         raise UserError(
@@ -87,8 +96,8 @@ def resolve(
     if "min_eps" not in overrides and numbers["min_eps"] > numbers["d_max"] > 0:
         numbers["min_eps"] = numbers["d_max"] / 2
         notes.append(
-            f"min_eps is lowered to {numbers['min_eps']:.4g}, half of dmax, since a "
-            "search cannot start beyond dmax."
+            f"min_eps is lowered to {format_number(numbers['min_eps'])}, half of dmax, "
+            "since a search cannot start beyond dmax."
         )
     recipe = Recipe(dataset=dataset, norm=norm, method=method, **numbers)
     validate(recipe, image_shape=image_shape)
@@ -101,7 +110,7 @@ def _derive(
     height, width, channels = image_shape
     if max(height, width) <= _TINY:
         base = "digits"
-    elif channels == 1:
+    elif channels == 1 and max(height, width) <= _LARGEST_FOR_LENET:
         base = "mnist"
     else:
         base = "cifar10"
@@ -118,14 +127,29 @@ def _derive(
     numbers["validation_size"] = max(1, min(5000, num_train // 10))
     left = num_train - numbers["validation_size"]
     numbers["batch_size"] = max(1, min(numbers["batch_size"], left))
+    if base == "digits":
+        _fit_steps(numbers, left)
     chosen = ", ".join(
-        f"{flag_name(name)}={_show(value)}" for name, value in sorted(numbers.items())
+        f"{flag_name(name)}={format_value(value)}"
+        for name, value in sorted(numbers.items())
     )
     return numbers, [
         f"There is no recipe for {dataset}: its {num_train} training images of "
         f"{height}x{width}x{channels} get that of {base}, {norm}, fitted to the size.",
         f"Chosen, before your flags: {chosen}.",
     ]
+
+
+def _fit_steps(numbers: dict[str, Any], num_train: int) -> None:
+    """Lengthens a training that is short because digits are few."""
+    usual = numbers["train_steps"]
+    wanted = _EPOCHS * num_train // numbers["batch_size"]
+    steps = max(usual, min(wanted, _MOST_STEPS))
+    numbers["train_steps"] = steps
+    numbers["learning_rate_steps"] = tuple(
+        step * steps // usual for step in numbers["learning_rate_steps"]
+    )
+    numbers["validate_every"] = numbers["validate_every"] * steps // usual
 
 
 def default_run_name(recipe: Recipe) -> str:
@@ -151,9 +175,3 @@ def to_flagfile(recipe: Recipe) -> str:
             text = repr(value) if isinstance(value, float) else str(value)
             lines.append(f"--{flag}={text}")
     return "\n".join(lines) + "\n"
-
-
-def _show(value: Any) -> str:
-    if isinstance(value, tuple):
-        return ",".join(f"{item:g}" for item in value)
-    return f"{value:.6g}" if isinstance(value, float) else str(value)

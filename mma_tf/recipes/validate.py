@@ -3,8 +3,10 @@
 import difflib
 import itertools
 import math
+from typing import NoReturn
 
 from mma_tf.errors import UserError
+from mma_tf.recipes.quantities import format_number, format_value
 from mma_tf.recipes.schema import Recipe, field_infos, flag_name
 
 _AT_LEAST_ONE = (
@@ -19,9 +21,13 @@ _AT_LEAST_ONE = (
     "save_every",
     "width",
 )
-_NOT_NEGATIVE = ("compare_steps", "weight_decay", "trades_beta", "momentum", "seed")
+_NOT_NEGATIVE = ("compare_steps", "weight_decay", "trades_beta")
 _POSITIVE = ("step_size_factor", "test_step_size")
-_LENGTHS = ("d_max", "min_eps", "eps", "test_eps")
+_DECAYS = ("momentum", "ema_momentum")
+# eps last: if it was not set it is test_eps, which is then the one to name.
+_LENGTHS = ("d_max", "min_eps", "test_eps", "eps")
+# What NumPy's generator takes.
+_LARGEST_SEED = 2**32 - 1
 
 
 def validate(
@@ -41,25 +47,31 @@ def validate(
     for name, info in field_infos().items():
         if info.choices and getattr(recipe, name) not in info.choices:
             _refuse(recipe, name, f"one of {', '.join(info.choices)}")
+    # Each condition is what has to hold, so that one with a NaN does not.
     for name in _AT_LEAST_ONE:
-        if getattr(recipe, name) < 1:
+        if not getattr(recipe, name) >= 1:
             _refuse(recipe, name, "a whole number >= 1")
     for name in _NOT_NEGATIVE:
-        if getattr(recipe, name) < 0:
+        if not getattr(recipe, name) >= 0:
             _refuse(recipe, name, "a number >= 0")
     for name in _POSITIVE:
-        if getattr(recipe, name) <= 0:
+        if not getattr(recipe, name) > 0:
             _refuse(recipe, name, "a number > 0")
+    for name in _DECAYS:
+        if not 0 <= getattr(recipe, name) < 1:
+            _refuse(recipe, name, "a number from 0 to below 1")
+    if not 0 <= recipe.seed <= _LARGEST_SEED:
+        _refuse(recipe, "seed", f"a whole number from 0 to {_LARGEST_SEED}")
     for name in _LENGTHS:
         _check_length(recipe, name, image_shape)
-    if recipe.min_eps > recipe.d_max:
-        _refuse(recipe, "min_eps", f"a length up to --dmax={recipe.d_max:g}")
+    if not recipe.min_eps <= recipe.d_max:
+        _refuse(
+            recipe, "min_eps", f"a length up to --dmax={format_number(recipe.d_max)}"
+        )
     if not 0 <= recipe.clean_loss_coeff <= 1:
         _refuse(recipe, "clean_loss_coeff", "a number from 0 to 1")
-    if recipe.max_eps_factor <= 1:
+    if not recipe.max_eps_factor > 1:
         _refuse(recipe, "max_eps_factor", "a factor > 1")
-    if not 0 <= recipe.ema_momentum < 1:
-        _refuse(recipe, "ema_momentum", "a number from 0 to below 1")
     if recipe.depth < 10 or recipe.depth % 6 != 4:
         _refuse(recipe, "depth", "10, 16, 22, 28 or another 6n + 4")
     _check_learning_rate(recipe)
@@ -70,23 +82,25 @@ def _check_length(
     recipe: Recipe, name: str, image_shape: tuple[int, int, int] | None
 ) -> None:
     value = getattr(recipe, name)
-    if value <= 0:
+    if not value > 0:
         _refuse(recipe, name, "a length > 0 in pixel units, images being in [0, 1]")
     if recipe.norm == "linf":
         highest = 1.0
     else:
         highest = math.sqrt(math.prod(image_shape)) if image_shape else math.inf
     if value > highest:
-        hint = f"; did you mean {value:g}/255?" if value <= 255 else ""
+        # Who writes a whole number of levels forgot to divide by their range.
+        meant = f"{value:g}/255" if value < 255 else ""
         _refuse(
             recipe,
             name,
-            f"a length of at most {highest:.4g}, since images are in [0, 1]{hint}",
+            f"a length of at most {highest:.4g}, since images are in [0, 1]",
+            meant=meant,
         )
 
 
 def _check_learning_rate(recipe: Recipe) -> None:
-    if not recipe.learning_rate or any(rate <= 0 for rate in recipe.learning_rate):
+    if not recipe.learning_rate or not all(rate > 0 for rate in recipe.learning_rate):
         _refuse(recipe, "learning_rate", "one or more numbers > 0")
     steps = recipe.learning_rate_steps
     rising = all(a < b for a, b in itertools.pairwise((0, *steps)))
@@ -104,15 +118,18 @@ def _check_network(recipe: Recipe) -> None:
     if recipe.network in names or recipe.network.endswith(".keras"):
         return
     near = difflib.get_close_matches(recipe.network, names, n=1)
-    hint = f"; did you mean {near[0]}?" if near else ""
-    _refuse(recipe, "network", f"{', '.join(names)} or the path of a .keras file{hint}")
+    _refuse(
+        recipe,
+        "network",
+        f"{', '.join(names)} or the path of a .keras file",
+        meant="".join(near),
+    )
 
 
-def _refuse(recipe: Recipe, name: str, expected: str) -> None:
-    value = getattr(recipe, name)
+def _refuse(recipe: Recipe, name: str, expected: str, *, meant: str = "") -> NoReturn:
     flag = f"--{flag_name(name)}"
-    if isinstance(value, tuple):
-        value = ",".join(f"{item:g}" for item in value)
-    elif isinstance(value, float):
-        value = f"{value:g}"
-    raise UserError(f"Invalid `{flag}`: expected {expected}. Received: {flag}={value}")
+    value = format_value(getattr(recipe, name))
+    hint = f" (did you mean {meant}?)" if meant else ""
+    raise UserError(
+        f"Invalid `{flag}`: expected {expected}. Received: {flag}={value}{hint}"
+    )

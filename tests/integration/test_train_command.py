@@ -262,8 +262,6 @@ def test_a_second_process_is_kept_out(tmp_path):
         (["--network=lenet"], "did you mean lenet5"),
         (["--dataset=digitz"], "digits"),
         (["--batchsize=5"], "--batch_size"),
-        (["--batch_size=5000"], "batch_size=5000"),
-        (["--validation_size=1437"], "validation_size=1437"),
         (["--logical_devices=-1"], "logical_devices"),
         (["--learning_rate=0.1,0.2"], "--learning_rate_steps"),
         (["--run_dir=/proc/no/such"], "--run_dir"),
@@ -279,6 +277,22 @@ def test_a_mistake_is_one_sentence_and_exit_code_two(
     captured = capsys.readouterr()
     assert message in captured.err
     assert captured.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("flag", ["--batch_size=5000", "--validation_size=1437"])
+def test_a_mistake_that_only_the_data_shows_is_one_sentence_too(flag, tmp_path):
+    # In a process of its own, for which training has made its global settings.
+    code, _, err = run(*SMALL, flag, cwd=tmp_path)
+    assert code == 2
+    assert flag.removeprefix("--") in err
+    assert err.count("\n") == 1
+
+
+def test_a_run_that_never_began_does_not_bind_the_next(tmp_path):
+    code, _, _ = run(*SMALL, "--validation_size=1437", "--run_dir=run", cwd=tmp_path)
+    assert code == 2
+    code, _, err = run(*SMALL, "--train_steps=1", "--run_dir=run", cwd=tmp_path)
+    assert code == 0, err
 
 
 def test_a_foreign_folder_is_left_alone(capsys, monkeypatch, tmp_path):

@@ -57,12 +57,31 @@ def test_logits_of_any_size_are_never_half_precision(network, policy, dtype):
     assert np.all(np.isfinite(logits))
 
 
+@pytest.mark.parametrize("network", ["small_cnn", "lenet5", "wide_resnet"])
+def test_images_of_a_float64_network_are_not_rounded(network):
+    keras.config.set_dtype_policy("float64")
+    model = build(network, input_shape=(8, 8, 1), num_classes=3, depth=10, width=1)
+    images = np.random.default_rng(0).uniform(size=(2, 8, 8, 1))
+    rounded = images.astype("float32").astype("float64")
+    assert not np.array_equal(model(images), model(rounded))
+
+
 def test_standardisation_is_tensorflows():
     images = np.random.default_rng(0).uniform(size=(3, 5, 6, 2)).astype("float32")
     images[1] = 0.7
     expected = tf.image.per_image_standardization(images)
     ours = PerImageStandardization()(images)
     np.testing.assert_allclose(ours, expected, rtol=0, atol=2e-5)
+
+
+def test_half_precision_does_not_round_what_is_standardised():
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    network = wide_resnet(depth=10, width=1)
+    (layer,) = (x for x in network.layers if isinstance(x, PerImageStandardization))
+    images = np.random.default_rng(0).uniform(size=(2, 32, 32, 3)).astype("float32")
+    until = keras.Model(network.input, layer.output)
+    expected = tf.image.per_image_standardization(images)
+    np.testing.assert_allclose(until(images), expected, rtol=0, atol=2e-5)
 
 
 def test_standardisation_of_a_flat_image_has_a_finite_gradient():
@@ -99,6 +118,13 @@ def test_unknown_network_is_named():
         build("resnet50", input_shape=(8, 8, 1), num_classes=10)
 
 
+@pytest.mark.parametrize(("network", "side"), [("lenet5", 4), ("small_cnn", 2)])
+def test_images_too_small_for_a_network_are_named(network, side):
+    build(network, input_shape=(side, side, 1), num_classes=3)
+    with pytest.raises(UserError, match=rf"{side}x{side}.*{network}.*{side - 1}x9"):
+        build(network, input_shape=(side - 1, 9, 1), num_classes=3)
+
+
 def dense(activation=None, classes=3, shape=(4, 4, 1)):
     layers = [
         keras.Input(shape),
@@ -106,6 +132,22 @@ def dense(activation=None, classes=3, shape=(4, 4, 1)):
         keras.layers.Dense(classes, activation=activation),
     ]
     return keras.Sequential(layers)
+
+
+def with_batch_of(size):
+    images = keras.Input((4, 4, 1), batch_size=size)
+    return keras.Model(images, dense()(images))
+
+
+def two_inputs():
+    images = [keras.Input((4, 4, 1)), keras.Input((4, 4, 1))]
+    return keras.Model(images, dense()(keras.layers.Add()(images)))
+
+
+def two_outputs(make=list):
+    images = keras.Input((4, 4, 1))
+    logits = {"a": dense()(images), "b": dense()(images)}
+    return keras.Model(images, logits if make is dict else list(logits.values()))
 
 
 def test_own_network_is_loaded_with_its_weights(tmp_path):
@@ -123,6 +165,9 @@ def test_own_network_is_loaded_with_its_weights(tmp_path):
         (lambda: dense(shape=(5, 4, 1)), r"images of shape \(4, 4, 1\)"),
         (lambda: dense(classes=4), "3 outputs"),
         (lambda: dense("softmax"), "pass logits"),
+        (lambda: with_batch_of(2), r"any number of images.*\(2, 4, 4, 1\)"),
+        (two_inputs, r"images of shape \(4, 4, 1\)"),
+        (two_outputs, "3 outputs"),
     ],
 )
 def test_own_network_that_does_not_fit_is_named(model, message, tmp_path):
@@ -138,6 +183,15 @@ def test_missing_and_foreign_files_are_named(tmp_path):
     (tmp_path / "text.keras").write_text("no model")
     with pytest.raises(UserError, match="cannot be loaded"):
         build(str(tmp_path / "text.keras"), input_shape=(4, 4, 1), num_classes=3)
+
+
+def test_a_network_saved_before_it_was_built_is_named(tmp_path):
+    path = tmp_path / "mine.keras"
+    config = keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(3)])
+    with pytest.warns(UserWarning, match="not yet been built"):
+        config.save(path)
+    with pytest.raises(UserError, match="call the model once before you save it"):
+        build(str(path), input_shape=(4, 4, 1), num_classes=3)
 
 
 class Hidden(keras.Model):
@@ -157,6 +211,15 @@ def hidden_in_a_functional_model():
     return keras.Model(images, keras.ops.softmax(logits))
 
 
+def ending_in(*layers):
+    return keras.Sequential([keras.Input((4, 4, 1)), dense(), *layers])
+
+
+def sigmoid_as_an_operation():
+    images = keras.Input((4, 4, 1))
+    return keras.Model(images, keras.ops.sigmoid(dense()(images)))
+
+
 @pytest.mark.parametrize(
     "model",
     [
@@ -166,6 +229,14 @@ def hidden_in_a_functional_model():
         lambda: keras.Sequential([keras.Input((4, 4, 1)), dense("softmax")]),
         hidden_in_a_functional_model,
         lambda: keras.Sequential([keras.Input((4, 4, 1)), Hidden()]),
+        lambda: keras.Sequential([keras.layers.Dense(3, activation="softmax")]),
+        sigmoid_as_an_operation,
+        lambda: ending_in(keras.layers.Activation("sigmoid", dtype="float32")),
+        lambda: ending_in(
+            keras.layers.Activation("sigmoid"),
+            keras.layers.Dropout(0.5),
+            keras.layers.Activation("linear", dtype="float32"),
+        ),
     ],
 )
 def test_probabilities_are_seen(model):
@@ -174,7 +245,24 @@ def test_probabilities_are_seen(model):
 
 
 @pytest.mark.parametrize(
-    "model", [dense, lambda: dense("relu"), lambda: lenet5((8, 8, 1)), small_cnn]
+    "model",
+    [
+        dense,
+        lambda: dense("relu"),
+        lambda: lenet5((8, 8, 1)),
+        small_cnn,
+        # A gate inside is no end.
+        lambda: keras.Sequential([dense("sigmoid"), keras.layers.Dense(3)]),
+        lambda: ending_in(keras.layers.Activation("linear", dtype="float32")),
+        # Shifts all logits of an image alike: no loss and no margin changes.
+        lambda: ending_in(keras.layers.Activation("log_softmax")),
+    ],
 )
 def test_logits_are_let_through(model):
     check_logits(model())
+
+
+@pytest.mark.parametrize("make", [list, dict])
+def test_several_outputs_are_named(make):
+    with pytest.raises(UserError, match=f"one output.*a {make.__name__}"):
+        check_logits(two_outputs(make))

@@ -258,6 +258,7 @@ def test_trades_without_weight_is_plain_training_and_its_divergence_is_positive(
 def test_batch_normalisation_moves_twice_a_step_and_not_in_the_attack():
     images, labels = random_examples(np.random.default_rng(0), 8)
     network = small_network(batch_norm=True)
+    model = make(network, num_examples=8)
     norm = network.layers[1]
     labels = np.argmax(network(images), axis=1)
     means = []
@@ -266,7 +267,6 @@ def test_batch_normalisation_moves_twice_a_step_and_not_in_the_attack():
         means.append(training),
         original(x, training=training, mask=mask),
     )[1]
-    model = make(network, num_examples=8)
     model.compile(sgd(0.0), run_eagerly=True)
     model.fit(indexed(images, labels, batch_size=8), shuffle=False, verbose=0)
     assert means.count(True) == 2
