@@ -27,7 +27,7 @@ def test_library_use_runs_as_printed(tmp_path, monkeypatch, capsys):
     assert (tmp_path / "saved_model" / "saved_model.pb").is_file()
     assert isinstance(names["model"], keras.Model)
     scores = names["model"].evaluate(
-        names["attacked"], names["test"]["labels"], return_dict=True, verbose=0
+        names["attacked"], names["labels"], return_dict=True, verbose=0
     )
     assert scores["accuracy"] > 0.5
 

@@ -61,8 +61,10 @@ def parse(arguments: Sequence[str], flag_values: flags.FlagValues) -> None:
         rest = flag_values(["", *arguments])[1:]
     except flags.UnrecognizedFlagError as error:
         raise UserError(_unknown(error.flagname, flag_values)) from error
-    except (flags.Error, UserError) as error:
-        raise UserError(f"Invalid flag: {' '.join(str(error).split())}") from error
+    except (flags.Error, UserError, ValueError) as error:
+        # ValueError is what absl raises of a value for a --no... flag.
+        text = " ".join(str(error).split()).removeprefix("ERROR:: ")
+        raise UserError(f"Invalid flag: {text}") from error
     if rest:
         raise UserError(
             f"Invalid argument {rest[0]!r}: expected flags such as --dataset=mnist "

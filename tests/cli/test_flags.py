@@ -4,7 +4,6 @@ import os
 import pathlib
 import subprocess
 import sys
-import time
 
 import pytest
 from absl import flags
@@ -170,7 +169,6 @@ def test_help_is_there_at_once_without_tensorflow():
         "heavy = {'tensorflow', 'keras', 'numpy'} & set(sys.modules);"
         "sys.exit(f'imported {heavy}' if heavy else code)"
     )
-    start = time.perf_counter()
     done = subprocess.run(
         [sys.executable, "-c", code],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
@@ -180,5 +178,3 @@ def test_help_is_there_at_once_without_tensorflow():
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("bin/train --dataset=") >= 2
-    # A bound for a busy machine; a tenth of it is usual, and TensorFlow alone takes more.
-    assert time.perf_counter() - start < 3

@@ -293,7 +293,7 @@ def test_further_restarts_never_raise_robust_accuracy_or_a_margin(norm):
     results = [
         RobustnessMeter(
             logits_fn,
-            judgement(norm, eps=0.3, max_eps=0.3, num_steps=0, num_restarts=n),
+            judgement(norm, eps=1.0, max_eps=1.0, num_steps=0, num_restarts=n),
         ).measure(images, labels)
         for n in (0, 1, 4)
     ]
