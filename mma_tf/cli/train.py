@@ -75,7 +75,7 @@ def _train(values: flags.FlagValues) -> int:
     name = default_run_name(recipe)
     run = RunDirectory(pathlib.Path(values.run_dir or pathlib.Path("runs") / name))
     with run.lock():
-        run.open(to_flagfile(recipe))
+        run.open(_flagfile(recipe, values))
         if run.read_summary() is not None:
             print(f"This run is finished; its results are in {run.path}.")
             _print_results(recipe, run)
@@ -84,6 +84,14 @@ def _train(values: flags.FlagValues) -> int:
             print(note)
         print(f"Run directory: {run.path}", flush=True)
         return _run(recipe, data or _load_data(values), run, values)
+
+
+def _flagfile(recipe: Recipe, values: flags.FlagValues) -> str:
+    text = to_flagfile(recipe)
+    if recipe.dataset == "image_folder":
+        # Here the folder is the data; of other datasets it is only one way to them.
+        text += f"--source_dir={pathlib.Path(values.source_dir).resolve()}\n"
+    return text
 
 
 def _resolve(values: flags.FlagValues, data: "ImageDataset | None") -> Resolution:

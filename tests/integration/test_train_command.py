@@ -295,6 +295,38 @@ def test_a_run_that_never_began_does_not_bind_the_next(tmp_path):
     assert code == 0, err
 
 
+def write_pictures(folder, seed):
+    rng = np.random.default_rng(seed)
+    for split, number in (("train", 30), ("test", 5)):
+        for brightness, name in ((60, "dark"), (180, "light")):
+            place = folder / split / name
+            place.mkdir(parents=True)
+            for i in range(number):
+                pixels = rng.integers(brightness, brightness + 60, size=(9, 7, 3))
+                png = tf.io.encode_png(tf.constant(pixels, tf.uint8))
+                (place / f"{i}.png").write_bytes(png.numpy())
+
+
+def test_a_folder_of_pictures_trains_and_another_folder_is_another_run(tmp_path):
+    write_pictures(tmp_path / "mine", 0)
+    write_pictures(tmp_path / "yours", 1)
+    arguments = (
+        "--dataset=image_folder",
+        "--train_steps=4",
+        "--validation_size=10",
+        "--attack_steps=2",
+        "--test_attack_steps=2",
+    )
+    code, out, err = run(*arguments, "--source_dir=mine", cwd=tmp_path)
+    assert code == 0, err
+    assert "small_cnn on image_folder" in out
+    described = run_directory(tmp_path) / "best" / "classifier.json"
+    assert json.loads(described.read_text())["class_names"] == ["dark", "light"]
+    code, _, err = run(*arguments, "--source_dir=yours", cwd=tmp_path)
+    assert code == 2
+    assert "--source_dir was" in err
+
+
 def test_a_foreign_folder_is_left_alone(capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine").mkdir()
