@@ -35,9 +35,13 @@ class Checkpoints:
             model=[variable.value for variable in model.variables],
             optimizer=[variable.value for variable in model.optimizer.variables],
         )
-        self._manager = tf.train.CheckpointManager(
-            self._checkpoint, str(directory), max_to_keep=keep, checkpoint_name=_PREFIX
-        )
+        self._keep = keep
+        try:
+            self._manager = self._make_manager()
+        except ValueError:
+            # TensorFlow's list of them is damaged: they are found without it.
+            (directory / "checkpoint").unlink(missing_ok=True)
+            self._manager = self._make_manager()
 
     def save(self, step: int) -> None:
         """Saves the state after training step `step`.
@@ -72,7 +76,8 @@ class Checkpoints:
             try:
                 path = str(self._directory / f"{_PREFIX}-{step}")
                 self._checkpoint.restore(path).assert_consumed()
-            except (tf.errors.OpError, AssertionError, ValueError) as error:
+            except Exception as error:
+                # What a damaged file makes TensorFlow raise cannot be listed.
                 say(
                     f"The checkpoint of step {step} in {self._directory} is damaged "
                     f"({reason_of(error)}); the one before it is used instead."
@@ -86,6 +91,14 @@ class Checkpoints:
                 "directory, or give another --run_dir, to start again."
             )
         return 0
+
+    def _make_manager(self) -> tf.train.CheckpointManager:
+        return tf.train.CheckpointManager(
+            self._checkpoint,
+            str(self._directory),
+            max_to_keep=self._keep,
+            checkpoint_name=_PREFIX,
+        )
 
     def _steps(self) -> list[int]:
         """Lists the folder, newest first: TensorFlow's own list may be damaged too."""

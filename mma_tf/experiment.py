@@ -102,6 +102,7 @@ def train(
         log_dir=run.events,
         seed=recipe.seed,
         on_batch=stop_on_signal.check,
+        reset_metrics=True,
     )
     monitor = best_is_largest(recipe)
     keep_best = BestByMargin(
@@ -136,6 +137,8 @@ def train(
                     every_steps=recipe.save_every,
                     last_step=recipe.train_steps,
                     is_due=stop_on_signal.is_due,
+                    # Before each validation: a signal may cut it short.
+                    also_at=validate.is_due,
                 ),
                 stop_on_signal,
                 validate,

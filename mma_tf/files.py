@@ -47,7 +47,11 @@ def replace_directory(path: pathlib.Path) -> Iterator[pathlib.Path]:
     shutil.rmtree(previous, ignore_errors=True)
     if path.exists():
         path.rename(previous)
-    partial.rename(path)
+    try:
+        partial.rename(path)
+    except OSError:
+        recover_directory(path)
+        raise
     shutil.rmtree(previous, ignore_errors=True)
 
 

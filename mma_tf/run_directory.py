@@ -80,10 +80,13 @@ class RunDirectory:
 
     def _has_begun(self) -> bool:
         """A run that came to grief before its first checkpoint binds nobody."""
-        return self.flags.exists() and any(self.path.rglob("checkpoints/*.index"))
+        if not self.flags.exists():
+            return False
+        is_finished = self.summary.exists()
+        return is_finished or any(self.path.rglob("checkpoints/*.index"))
 
     def _check_same(self, flags: str) -> None:
-        old, new = _parse_flags(self.flags.read_text("utf-8")), _parse_flags(flags)
+        old, new = _parse_flags(_read(self.flags)), _parse_flags(flags)
         differences = [
             f"{name} was {old.get(name, 'not set')}, now {new.get(name, 'not set')}"
             for name in sorted(old.keys() | new.keys())
@@ -104,8 +107,8 @@ class RunDirectory:
             UserError: If another process is at work in it, it is not a run's, or it
                 cannot be written.
         """
-        self._check_not_foreign()
         try:
+            self._check_not_foreign()
             self.path.mkdir(parents=True, exist_ok=True)
             file = (self.path / ".lock").open("w")
         except OSError as error:
@@ -124,16 +127,16 @@ class RunDirectory:
             yield
 
     def read_validations(self) -> list[dict[str, Any]]:
-        """Returns the validations on record, in order; a torn last line is left out."""
+        """Returns the validations on record, in order; torn lines are left out."""
         if not self.validations.exists():
             return []
-        lines = self.validations.read_text("utf-8", errors="replace").splitlines()
+        lines = _read(self.validations).splitlines()
         records = []
         for line in lines:
             try:
                 records.append(json.loads(line))
             except json.JSONDecodeError:
-                break
+                continue
         return records
 
     def forget_validations_after(self, step: int) -> list[dict[str, Any]]:
@@ -172,6 +175,10 @@ class RunDirectory:
                 f"{path} cannot be written ({error.strerror or error}): make room and "
                 "run the same command again."
             ) from error
+
+
+def _read(path: pathlib.Path) -> str:
+    return path.read_text("utf-8", errors="replace")
 
 
 def _parse_flags(text: str) -> dict[str, str]:

@@ -26,6 +26,7 @@ DISTRIBUTIONS = {
     "requests": ("requests",),
     "scipy": ("scipy",),
     "sklearn": ("scikit-learn",),
+    "tensorboard": ("tensorboard",),
     "tensorflow": ("tensorflow",),
     "tensorflow_datasets": ("importlib-resources", "tensorflow-datasets"),
 }

@@ -1,5 +1,6 @@
 """What every test gets."""
 
+import gc
 import os
 
 # Before TensorFlow is imported: its start-up notes are not this suite's.
@@ -17,3 +18,9 @@ def clean_keras_state():
     yield
     keras.config.set_dtype_policy(policy)
     keras.backend.clear_session()
+
+
+def pytest_collection_finish():
+    # Keras' clear_session collects garbage; what TensorFlow's modules hold is none.
+    gc.collect()
+    gc.freeze()

@@ -126,10 +126,21 @@ class RobustnessMeter:
             on_batch: Called after each batch, for progress, or to raise and so to stop.
 
         Raises:
-            ValueError: If there are no examples.
+            ValueError: If there are no examples, the numbers of images and labels
+                differ, or pixels are outside [0, 1].
         """
-        if len(images) == 0:
-            raise ValueError("Invalid `images`: expected at least one. Received: none")
+        labels = np.reshape(labels, -1)
+        if len(images) == 0 or len(images) != len(labels):
+            raise ValueError(
+                "Invalid `images`: expected at least one, and a label for each. "
+                f"Received: {len(images)} images, {len(labels)} labels"
+            )
+        low, high = np.min(images), np.max(images)
+        if not (low >= 0 and high <= 1):
+            raise ValueError(
+                "Invalid `images`: expected pixels in [0, 1]. Received: pixels from "
+                f"{low:g} to {high:g} (divide bytes by 255)"
+            )
         size = min(self._batch_size, len(images))
         estimates: list[list[np.ndarray]] = []
         for number, start in enumerate(range(0, len(images), size)):

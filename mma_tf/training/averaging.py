@@ -11,12 +11,14 @@ import tensorflow as tf
 def averaged_weights(model: keras.Model) -> Iterator[None]:
     """Puts the optimiser's averaged weights into `model`, and takes them out again.
 
-    Does nothing where the optimiser keeps no averages (`use_ema=False`). The weights
+    Does nothing where the optimiser keeps no averages (`use_ema=False`), or has none
+    yet, before its first step. The weights
     come back bit by bit, so that training goes on as if nothing had happened.
     """
     optimizer = getattr(model, "optimizer", None)
     inner = getattr(optimizer, "inner_optimizer", optimizer)
-    if optimizer is None or not getattr(inner, "use_ema", False):
+    keeps_averages = getattr(inner, "use_ema", False)
+    if optimizer is None or not keeps_averages or not optimizer.iterations.numpy():
         yield
         return
     weights = model.trainable_variables

@@ -165,6 +165,26 @@ def test_a_signal_saves_and_has_an_exit_code_of_its_own(signum, expected, tmp_pa
     assert f"Going on from step {step} of" in out
 
 
+def test_a_signal_during_a_validation_loses_nothing(tmp_path):
+    # Long validations, at steps at which no checkpoint is due by itself.
+    arguments = (
+        *SMALL,
+        "--validate_every=1",
+        "--save_every=1000",
+        "--validation_size=1000",
+        "--test_attack_steps=300",
+        "--run_dir=run",
+    )
+    index = tmp_path / "run" / "checkpoints" / "step-1.index"
+    code, _, err = stop_after(arguments, tmp_path, index.exists, signal.SIGTERM)
+    assert code == 75, err
+    assert not (tmp_path / "run" / "validations.jsonl").read_text()
+    lines = tmp_path / "run" / "validations.jsonl"
+    code, out, _ = stop_after(arguments, tmp_path, lines.read_text, signal.SIGTERM)
+    assert "Going on from step 1 of" in out
+    assert json.loads(lines.read_text().splitlines()[0])["step"] == 1
+
+
 def test_the_newest_checkpoint_damaged_gives_way_to_the_one_before(finished, tmp_path):
     arguments = (*SMALL, "--run_dir=run")
     index = tmp_path / "run" / "checkpoints" / "step-8.index"

@@ -40,7 +40,8 @@ class BestByMargin(StepCallback):
 
     def _consider(self, logs: dict[str, Any]) -> None:
         value = logs.get(self.monitor)
-        if value is None or value <= self.best:
+        # Written so that what is not a number is no record.
+        if value is None or not value > self.best:
             return
         with averaged_weights(self.model):
             self.save(self.step, value)

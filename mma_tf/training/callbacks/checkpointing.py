@@ -14,6 +14,7 @@ class Checkpointing(StepCallback):
         every_steps: Steps between two saves.
         last_step: The training's last step, saved whatever the interval.
         is_due: Says after each step whether to save now, out of turn.
+        also_at: Says of a step whether it is one to save at besides.
     """
 
     def __init__(
@@ -23,13 +24,16 @@ class Checkpointing(StepCallback):
         every_steps: int,
         last_step: int,
         is_due: Callable[[], bool] = lambda: False,
+        also_at: Callable[[int], bool] = lambda step: False,
     ) -> None:
         super().__init__()
         self.save = save
         self.every_steps = every_steps
         self.last_step = last_step
         self.is_due = is_due
+        self.also_at = also_at
 
     def on_step_end(self, step: int, logs: dict[str, Any]) -> None:
-        if step % self.every_steps == 0 or step == self.last_step or self.is_due():
+        in_turn = step % self.every_steps == 0 or step == self.last_step
+        if in_turn or self.also_at(step) or self.is_due():
             self.save(step)

@@ -43,6 +43,9 @@ class MarginValidation(StepCallback):
         log_dir: A folder for TensorBoard: the same numbers, and the margins' histogram.
         seed: Of the attacks' random starts, the same at each validation.
         on_batch: Called after each batch of images; may raise to stop.
+        reset_metrics: Whether the training's own numbers begin anew after a validation
+            by step, so that each line of the record speaks of the steps since the last
+            one; Keras' history of an epoch then does so too.
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class MarginValidation(StepCallback):
         log_dir: str | os.PathLike[str] | None = None,
         seed: int = 0,
         on_batch: Callable[[], None] = lambda: None,
+        reset_metrics: bool = False,
     ) -> None:
         super().__init__()
         self.images = images
@@ -68,8 +72,18 @@ class MarginValidation(StepCallback):
         self.log_dir = None if log_dir is None else os.fspath(log_dir)
         self.seed = seed
         self.on_batch = on_batch
+        self.reset_metrics = reset_metrics
+        self._begins_anew = False
         self._meter: RobustnessMeter | None = None
         self._writer: tf.summary.SummaryWriter | None = None
+
+    def on_train_batch_begin(
+        self, batch: int, logs: dict[str, Any] | None = None
+    ) -> None:
+        if self._begins_anew and batch > 0:
+            # Not at once: after the last batch Keras makes its history of them.
+            self.model.reset_metrics()
+        self._begins_anew = False
 
     def on_step_end(self, step: int, logs: dict[str, Any]) -> None:
         if self.is_due(step):
@@ -82,6 +96,7 @@ class MarginValidation(StepCallback):
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         if self._writer is not None:
             self._writer.close()
+            self._writer = None
 
     def set_model(self, model: keras.Model) -> None:
         super().set_model(model)
@@ -100,20 +115,15 @@ class MarginValidation(StepCallback):
                 self.images, self.labels, seed=self.seed, on_batch=self.on_batch
             )
         seconds = time.perf_counter() - started
-        trained = {name: float(value) for name, value in logs.items()}
         logs.update({f"val_{key}": value for key, value in found.summary().items()})
         numbers = {name: float(value) for name, value in logs.items()}
         self._write_record(numbers, found, seconds)
         self._write_events(numbers, found)
-        is_last = self.step == self.last_step
-        if self.every_steps is not None and trained and not is_last:
-            # Each line of the record then speaks of the steps since the last one.
-            self.model.reset_metrics()
+        self._begins_anew = self.reset_metrics and self.every_steps is not None
 
     def _get_meter(self) -> RobustnessMeter:
         if self._meter is None:
-            classifier = getattr(self.model, "classifier", self.model)
-            logits_fn = inference_logits_fn(classifier)
+            logits_fn = inference_logits_fn(self.model)
             self._meter = RobustnessMeter(logits_fn, self.judgement)
         return self._meter
 
@@ -123,7 +133,10 @@ class MarginValidation(StepCallback):
         if self.record_path is None:
             return
         counts, edges = np.histogram(
-            found.margins, NUM_BINS, range=(0.0, self.judgement.max_eps)
+            # Rounded to float32 the largest may lie beyond the last edge.
+            np.minimum(found.margins, self.judgement.max_eps),
+            NUM_BINS,
+            range=(0.0, self.judgement.max_eps),
         )
         line = {
             "step": self.step,

@@ -30,15 +30,20 @@ class PiecewiseSchedule(StepCallback):
             )
         self.values = tuple(values)
         self.boundaries = tuple(boundaries)
+        self._current = 0
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         super().on_train_begin(logs)
         self._set(self.step)
 
     def on_step_end(self, step: int, logs: dict[str, Any]) -> None:
-        if step in self.boundaries:
+        # Not by equality: one execution may make several steps.
+        if self._piece(step) != self._current:
             self._set(step)
 
+    def _piece(self, step: int) -> int:
+        return bisect.bisect_right(self.boundaries, step)
+
     def _set(self, step: int) -> None:
-        value = self.values[bisect.bisect_right(self.boundaries, step)]
-        self.model.optimizer.learning_rate = value
+        self._current = self._piece(step)
+        self.model.optimizer.learning_rate = self.values[self._current]

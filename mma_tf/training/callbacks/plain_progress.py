@@ -27,6 +27,7 @@ class PlainProgress(StepCallback):
         self.every_seconds = every_seconds
         self.beside_bar = beside_bar
         self._printed_at = 0.0
+        self._printed_step = 0
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         super().on_train_begin(logs)
@@ -44,7 +45,14 @@ class PlainProgress(StepCallback):
         if validated or silence > self.every_seconds or step == self.last_step:
             self._print(step, logs)
 
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        logs = logs or {}
+        is_validated = any(name.startswith("val_") for name in logs)
+        if is_validated and self._printed_step != self.step:
+            self._print(self.step, logs)
+
     def _print(self, step: int, numbers: dict[str, Any], begin: str = "") -> None:
         shown = " - ".join(f"{name}: {value:.4g}" for name, value in numbers.items())
+        self._printed_step = step
         print(f"{begin}step {step}/{self.last_step} - {shown}", flush=True)
         self._printed_at = time.monotonic()

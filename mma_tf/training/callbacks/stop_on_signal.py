@@ -59,13 +59,14 @@ class StopOnSignal(StepCallback):
             raise Interrupted(self._received, self.step)
 
     def __enter__(self) -> Self:
+        self._received = None
         for signum in self.signals:
             self._previous[signum] = signal.signal(signum, self._receive)
         return self
 
     def __exit__(self, *error: object) -> None:
         for signum, handler in self._previous.items():
-            signal.signal(signum, handler)
+            _handle(signum, handler)
         self._previous.clear()
 
     def on_step_end(self, step: int, logs: dict[str, Any]) -> None:
@@ -73,4 +74,9 @@ class StopOnSignal(StepCallback):
 
     def _receive(self, signum: int, frame: FrameType | None) -> None:
         self._received = signum
-        signal.signal(signum, self._previous[signum])
+        _handle(signum, self._previous[signum])
+
+
+def _handle(signum: int, handler: Any) -> None:
+    # None stands for a handler that was not installed from Python: it is not to be had.
+    signal.signal(signum, signal.SIG_DFL if handler is None else handler)
