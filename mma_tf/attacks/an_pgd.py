@@ -57,7 +57,7 @@ def an_pgd(
             number of steps is negative.
         TypeError: If `images` are not floating.
 
-    Reference: Ding et al., ICLR 2020 (arXiv 1812.02637), algorithm 1. Differs from the
+    Reference: Ding et al., ICLR 2020 (arXiv 1812.02637), section 2. Differs from the
     authors' code: the search sees the classifier in inference mode, as PGD does, and
     the images that are returned are clipped to the box.
     """

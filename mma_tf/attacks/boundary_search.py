@@ -59,7 +59,7 @@ def boundary_search(
     Raises:
         ValueError: If `num_search_steps` is negative or a length has a wrong shape.
 
-    Reference: Ding et al., ICLR 2020 (arXiv 1812.02637), algorithm 1.
+    Reference: Ding et al., ICLR 2020 (arXiv 1812.02637), section 2.
     """
     check_num_steps("num_search_steps", num_search_steps)
     upper = to_batch(max_eps, images)

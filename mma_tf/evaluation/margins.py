@@ -70,7 +70,7 @@ def an_pgd_margins(
             number of steps is negative.
         TypeError: If `images` are not floating.
 
-    Reference: Ding et al., ICLR 2020 (arXiv 1812.02637), section 2.3 and appendix.
+    Reference: Ding et al., ICLR 2020 (arXiv 1812.02637), section 2.
     Differs from the authors' code: the sign of L_LM, which is that of misclassification
     itself, decides the bisection, and its adversarial end is reported.
     """

@@ -18,7 +18,7 @@ def lenet5(
     Returns:
         A functional model, 3,274,634 weights for MNIST.
 
-    Reference: Ding et al., ICLR 2020 (arXiv 1812.02637), appendix.
+    Reference: Ding et al., ICLR 2020 (arXiv 1812.02637).
     """
     layers = keras.layers
     images = image_input(input_shape)

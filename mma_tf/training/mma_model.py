@@ -55,7 +55,7 @@ class MMAModel(RobustModel):
         ValueError: If an argument is out of its range.
         UserError: If the classifier ends in a softmax or sigmoid.
 
-    Reference: Ding et al., ICLR 2020 (arXiv 1812.02637), algorithm 2.
+    Reference: Ding et al., ICLR 2020 (arXiv 1812.02637), section 2.
     """
 
     reported = ("eps", "at_d_max")

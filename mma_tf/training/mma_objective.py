@@ -37,7 +37,7 @@ def mma_objective(
     Returns:
         `[batch]` >= 0, in the dtype of the logits.
 
-    Reference: Ding et al., ICLR 2020 (arXiv 1812.02637), equations 7 and 8.
+    Reference: Ding et al., ICLR 2020 (arXiv 1812.02637), section 2.
     """
     clean_loss = cross_entropy(labels, clean_logits)
     mixed_loss = cross_entropy(labels, mixed_logits)

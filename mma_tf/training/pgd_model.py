@@ -29,7 +29,7 @@ class PGDModel(FixedRadiusModel):
         UserError: If the classifier ends in a softmax or sigmoid.
 
     Reference: Madry et al., ICLR 2018 (arXiv 1706.06083); PGDLS: Ding et al., ICLR 2020
-    (arXiv 1812.02637), section 4.
+    (arXiv 1812.02637).
     """
 
     reported = ("eps",)
