@@ -37,6 +37,7 @@ from mma_tf.training.callbacks import (
 from mma_tf.training.callbacks.margin_validation import AVERAGE_MARGIN
 from mma_tf.training.callbacks.step_callback import StepCallback
 from mma_tf.training.robust_model import RobustModel
+from mma_tf.types import LogitsFn
 from mma_tf.versions import describe_versions
 
 Say = Callable[[str], None]
@@ -154,8 +155,11 @@ def train(
             _describe(recipe, data, recipe.train_steps, {monitor: value}),
         )
     say("Closing evaluation of the best model on the test images.")
-    found = judge_best(recipe, data, run, on_batch=stop_on_signal.check)
-    _write_summary(recipe, data, run, found)
+    # What is judged is the SavedModel itself, as a user will load it.
+    few = data.test.take(0, 2).images_in_unit_range()
+    best = load_logits_fn(run.best, few, num_classes=data.num_classes)
+    found = judge_best(recipe, data, best, on_batch=stop_on_signal.check)
+    _write_summary(recipe, data, run, found, clean_accuracy(best, data))
     return found
 
 
@@ -184,35 +188,27 @@ def validation_judgement(recipe: Recipe) -> Judgement:
 def judge_best(
     recipe: Recipe,
     data: ImageDataset,
-    run: RunDirectory,
+    logits_fn: LogitsFn,
     *,
     on_batch: Callable[[], None] = lambda: None,
 ) -> Robustness:
-    """Attacks the exported best model on the first test images.
-
-    What is judged is the SavedModel itself, as a user will load it.
-    """
+    """Attacks a classifier on the first test images."""
     test = data.test.take(0, min(recipe.test_examples, len(data.test)))
     judge = dataclasses.replace(
         validation_judgement(recipe), num_restarts=CLOSING_RESTARTS
     )
-    images = test.images_in_unit_range()
-    logits_fn = load_logits_fn(run.best, images[:2], num_classes=data.num_classes)
     return RobustnessMeter(logits_fn, judge).measure(
-        images, test.labels, seed=recipe.seed, on_batch=on_batch
+        test.images_in_unit_range(), test.labels, seed=recipe.seed, on_batch=on_batch
     )
 
 
-def clean_accuracy(run: RunDirectory, data: ImageDataset) -> float:
-    """Returns the exported best model's accuracy on all test images, in [0, 1]."""
-    examples = data.test
-    few = examples.take(0, 2).images_in_unit_range()
-    logits_fn = load_logits_fn(run.best, few, num_classes=data.num_classes)
+def clean_accuracy(logits_fn: LogitsFn, data: ImageDataset) -> float:
+    """Returns a classifier's accuracy on all test images, in [0, 1]."""
     right = 0
-    for images, labels in evaluation_batches(examples, batch_size=500):
+    for images, labels in evaluation_batches(data.test, batch_size=500):
         predictions = np.argmax(logits_fn(images).numpy(), axis=-1)
         right += int(np.sum(predictions == labels.numpy()))
-    return right / len(examples)
+    return right / len(data.test)
 
 
 def _build(
@@ -287,7 +283,11 @@ def _describe(
 
 
 def _write_summary(
-    recipe: Recipe, data: ImageDataset, run: RunDirectory, found: Robustness
+    recipe: Recipe,
+    data: ImageDataset,
+    run: RunDirectory,
+    found: Robustness,
+    test_accuracy: float,
 ) -> None:
     monitor = best_is_largest(recipe)
     best = max(run.read_validations(), key=lambda line: line[monitor])
@@ -302,7 +302,7 @@ def _write_summary(
             "judgement": dataclasses.asdict(found.judgement),
             "test": found.summary(),
             "all_test_examples": len(data.test),
-            "test_accuracy": clean_accuracy(run, data),
+            "test_accuracy": test_accuracy,
             "recipe": dataclasses.asdict(recipe),
             "versions": describe_versions(),
         },

@@ -73,7 +73,7 @@ def _train(values: flags.FlagValues) -> int:
         resolution = _resolve(values, data)
     recipe = resolution.recipe
     name = default_run_name(recipe)
-    run = RunDirectory(pathlib.Path(values.run_dir or pathlib.Path("runs") / name))
+    run = RunDirectory(pathlib.Path(values.run_dir or f"runs/{name}"))
     with run.lock():
         run.open(_flagfile(recipe, values))
         if run.read_summary() is not None:
@@ -121,7 +121,6 @@ def _load_data(values: flags.FlagValues) -> "ImageDataset":
 def _run(
     recipe: Recipe, data: "ImageDataset", run: RunDirectory, values: flags.FlagValues
 ) -> int:
-    import_tensorflow()
     from mma_tf import experiment
     from mma_tf.strategy import make_strategy
     from mma_tf.training.callbacks.stop_on_signal import Interrupted, StopOnSignal
