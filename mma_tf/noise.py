@@ -4,6 +4,8 @@ Every draw is a function of its seed alone, so that the same seed gives the same
 a resumed run needs no saved generator state.
 """
 
+from collections.abc import Sequence
+
 import tensorflow as tf
 
 from mma_tf.types import Seed, Tensor
@@ -59,6 +61,48 @@ def uniform_like(images: Tensor, seed: Seed) -> Tensor:
     start = tf.cast(context.replica_id_in_sync_group, tf.int32) * local
     noise = noise[start : start + local]
     return tf.ensure_shape(noise, images.shape)
+
+
+def seeds_of(seed: Seed, indices: Tensor) -> Tensor:
+    """Returns a seed for each example, `[batch, 2]`: `seed` folded with its index.
+
+    Args:
+        seed: A whole number or `[2]` integers.
+        indices: `[batch]` whole numbers that name the examples.
+    """
+    return tf.map_fn(
+        lambda index: fold_in(seed, index),
+        tf.cast(indices, tf.int64),
+        fn_output_signature=tf.TensorSpec([2], tf.int64),
+    )
+
+
+def uniform_each(
+    shape: Sequence[int],
+    seeds: Tensor,
+    numbers: Tensor | int = 0,
+    *,
+    dtype: tf.DType = tf.float32,
+) -> Tensor:
+    """Returns numbers uniform in [0, 1), `[batch, *shape]`, an own stream an example.
+
+    What an example draws depends on its seed and number alone: not on where in a batch
+    it is, nor on how large the batch is.
+
+    Args:
+        shape: Of one example's numbers.
+        seeds: `[batch, 2]`, see `seeds_of`.
+        numbers: Folded into the seeds, a scalar or `[batch]`, a step's number say.
+        dtype: Of the result.
+    """
+    numbers = tf.broadcast_to(tf.cast(numbers, tf.int64), tf.shape(seeds)[:1])
+    # stateless_uniform takes one seed for its whole result.
+    noise = tf.map_fn(
+        lambda each: _uniform(list(shape), fold_in(each[0], each[1]), dtype),
+        (seeds, numbers),
+        fn_output_signature=tf.TensorSpec(list(shape), dtype),
+    )
+    return tf.ensure_shape(noise, [seeds.shape[0], *shape])
 
 
 def _uniform(shape: Tensor, seed: Tensor, dtype: tf.DType) -> Tensor:

@@ -44,6 +44,11 @@ def select(condition: Tensor, chosen: Tensor, other: Tensor) -> Tensor:
     return tf.where(over_pixels(condition, chosen), chosen, other)
 
 
+def dot(first: Tensor, second: Tensor) -> Tensor:
+    """Returns the inner product of each example of two `[batch, ...]`: `[batch]`."""
+    return tf.reduce_sum(first * second, axis=pixel_axes(first))
+
+
 def pixel_axes(images: Tensor) -> list[int]:
     """Returns the axes over which a per-example norm is taken: all but the first."""
     return list(range(1, images.shape.rank))

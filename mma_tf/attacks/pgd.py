@@ -27,6 +27,7 @@ def pgd(
     num_steps: int,
     step_size: PerExample,
     random_start: bool = True,
+    start: TensorLike | None = None,
     loss: PerExampleLoss = cross_entropy,
     seed: Seed = 0,
 ) -> Tensor:
@@ -47,6 +48,7 @@ def pgd(
         random_start: Whether to start at a random point of the ball and the box (linf:
             uniform in the ball; l2: a uniform point of the box, scaled back into the
             ball) instead of at the image.
+        start: `[batch, ...]` points of the ball and the box to start from instead.
         loss: `(labels, logits) -> [batch]`, what is made large.
         seed: A whole number or a `[2]` integer tensor; the same seed gives the same
             random start.
@@ -75,7 +77,11 @@ def pgd(
         points = points + lengths * geometry.ascent_direction(gradients)
         return iteration + 1, geometry.project(points, images, radii)
 
-    points = geometry.random_start(images, radii, seed) if random_start else images
+    points = images
+    if start is not None:
+        points = tf.convert_to_tensor(start)
+    elif random_start:
+        points = geometry.random_start(images, radii, seed)
     _, points = tf.while_loop(
         lambda iteration, points: iteration < num_steps,
         step,

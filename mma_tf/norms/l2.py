@@ -6,8 +6,12 @@ import tensorflow as tf
 
 from mma_tf.box import clip_to_box
 from mma_tf.noise import uniform_like
+from mma_tf.norms.hyperplane import room_in_box, saturating_root
 from mma_tf.per_example import over_pixels, pixel_axes
 from mma_tf.types import Seed, Tensor
+
+# A uniform number can be 0, whose normal quantile is infinite.
+_SMALLEST_QUANTILE = 1e-6
 
 
 class L2:
@@ -35,7 +39,27 @@ class L2:
         return clip_to_box(images + self._shrink(deltas, eps))
 
     def random_start(self, images: Tensor, eps: Tensor, seed: Seed) -> Tensor:
-        return self.project(uniform_like(images, seed), images, eps)
+        return self.start_at(uniform_like(images, seed), images, eps)
+
+    def start_at(self, noise: Tensor, images: Tensor, eps: Tensor) -> Tensor:
+        return self.project(noise, images, eps)
+
+    def direction_of(self, noise: Tensor) -> Tensor:
+        # Normal numbers have no preferred direction.
+        inside = tf.clip_by_value(noise, _SMALLEST_QUANTILE, 1 - _SMALLEST_QUANTILE)
+        return self.ascent_direction(tf.math.ndtri(inside))
+
+    def to_hyperplane(self, points: Tensor, normals: Tensor, gaps: Tensor) -> Tensor:
+        # Every pixel moves in proportion to its part of the normal, but for those that
+        # meet the box: Croce & Hein, ICML 2020 (arXiv 1907.02044), section 2.
+        signs = tf.sign(normals) * over_pixels(tf.sign(gaps), normals)
+        rooms = room_in_box(points, signs)
+        # Scaled for the squares' sake, as in `size`.
+        largest = tf.reduce_max(tf.abs(normals), axis=pixel_axes(normals))
+        gains = tf.math.divide_no_nan(tf.abs(normals), over_pixels(largest, normals))
+        needed = tf.math.divide_no_nan(tf.abs(gaps), largest)
+        length = saturating_root(tf.square(gains), gains * rooms, needed)
+        return signs * tf.minimum(over_pixels(length, normals) * gains, rooms)
 
     def diameter(self, num_pixels: int) -> float:
         return math.sqrt(num_pixels)

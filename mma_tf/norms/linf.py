@@ -4,6 +4,7 @@ import tensorflow as tf
 
 from mma_tf.box import clip_to_box
 from mma_tf.noise import uniform_like
+from mma_tf.norms.hyperplane import room_in_box, saturating_root
 from mma_tf.per_example import over_pixels, pixel_axes
 from mma_tf.types import Seed, Tensor
 
@@ -22,8 +23,23 @@ class LInf:
         return clip_to_box(images + tf.clip_by_value(points - images, -radii, radii))
 
     def random_start(self, images: Tensor, eps: Tensor, seed: Seed) -> Tensor:
-        noise = 2.0 * uniform_like(images, seed) - 1.0
-        return clip_to_box(images + over_pixels(eps, images) * noise)
+        return self.start_at(uniform_like(images, seed), images, eps)
+
+    def start_at(self, noise: Tensor, images: Tensor, eps: Tensor) -> Tensor:
+        return clip_to_box(images + over_pixels(eps, images) * (2.0 * noise - 1.0))
+
+    def direction_of(self, noise: Tensor) -> Tensor:
+        deltas = 2.0 * noise - 1.0
+        return tf.math.divide_no_nan(deltas, over_pixels(self.size(deltas), deltas))
+
+    def to_hyperplane(self, points: Tensor, normals: Tensor, gaps: Tensor) -> Tensor:
+        # Every pixel moves equally far, but for those that meet the box: Croce & Hein,
+        # ICML 2020 (arXiv 1907.02044), section 2.
+        signs = tf.sign(normals) * over_pixels(tf.sign(gaps), normals)
+        rooms = room_in_box(points, signs)
+        gains = tf.abs(normals)
+        length = saturating_root(gains, gains * rooms, tf.abs(gaps))
+        return signs * tf.minimum(over_pixels(length, normals), rooms)
 
     def diameter(self, num_pixels: int) -> float:
         return 1.0

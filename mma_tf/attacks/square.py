@@ -1,0 +1,133 @@
+"""Square: a random search that asks for logits alone, no gradients."""
+
+import dataclasses
+import math
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from mma_tf.attacks.iterative import Problem, is_error, nothing_found
+from mma_tf.attacks.square_proposals import get_proposals
+from mma_tf.losses.logit_margin import logit_margin_loss
+from mma_tf.noise import uniform_each
+from mma_tf.per_example import select
+from mma_tf.types import LogitsFn, NormName, Tensor
+
+# Up to which of 10,000 queries the share of changed pixels is halved how often.
+_HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
+# Random numbers of a query: two windows, and as many signs as there are channels.
+_NUM_POSITIONS = 5
+
+
+class SquareState(NamedTuple):
+    """Where the search is; see `mma_tf.attacks.iterative.State`."""
+
+    iteration: Tensor
+    adversarial: Tensor
+    size: Tensor
+    points: Tensor
+    best_points: Tensor
+    best_loss: Tensor
+    # The example's own place in the table of random numbers.
+    first_row: Tensor
+    shifts: Tensor
+
+
+@dataclasses.dataclass(frozen=True)
+class Square:
+    """Square attack in the eps-ball on the logit margin loss.
+
+    Changes the pixels of a square window, and keeps what raises the loss; the windows
+    shrink by the published schedule.
+
+    Attributes:
+        norm: "linf" or "l2".
+        num_queries: Forward passes after the first.
+        first_share: Share of the pixels that is changed at first.
+
+    Reference: Andriushchenko et al., ECCV 2020 (arXiv 1912.00049), with the loss and
+    the schedule of AutoAttack (arXiv 2003.01690).
+    Differs from AutoAttack's code: every example has windows of its own (theirs share
+    one over the batch), and a window may touch the last row and column.
+    """
+
+    norm: NormName
+    num_queries: int = 5000
+    first_share: float = 0.8
+    forward_passes: int = dataclasses.field(default=1, init=False, repr=False)
+    backward_passes: int = dataclasses.field(default=0, init=False, repr=False)
+
+    @property
+    def num_iterations(self) -> int:
+        """After so many queries an example is done."""
+        return self.num_queries + 1
+
+    def start(self, problem: Problem) -> SquareState:
+        """Returns the state at the published first proposal: stripes, or a pattern."""
+        images = problem.images
+        if images.shape.rank != 4:
+            raise ValueError(
+                "Invalid `images`: the Square attack expects [batch, height, width, "
+                f"channels]. Received: shape={images.shape}"
+            )
+        noise = uniform_each(images.shape[1:], problem.seeds, 0, dtype=images.dtype)
+        channels = images.shape[-1]
+        shifts = uniform_each([_NUM_POSITIONS + channels + 1], problem.seeds, 1)
+        rows = tf.cast(shifts[:, -1] * self.num_queries, tf.int32)
+        points = get_proposals(self.norm).first(noise, images, problem.eps)
+        return SquareState(
+            iteration=tf.zeros_like(problem.labels, tf.int32),
+            adversarial=images,
+            size=nothing_found(images),
+            points=points,
+            best_points=points,
+            best_loss=-nothing_found(images),
+            first_row=rows,
+            shifts=shifts[:, :-1],
+        )
+
+    def step(
+        self, logits_fn: LogitsFn, problem: Problem, state: SquareState
+    ) -> SquareState:
+        """Evaluates the proposal, keeps it if it is better, and makes the next one."""
+        images = problem.images
+        logits = logits_fn(state.points)
+        values = tf.cast(logit_margin_loss(problem.labels, logits), images.dtype)
+        error = is_error(problem.labels, logits)
+        better = (values > state.best_loss) | error
+        best_points = select(better, state.points, state.best_points)
+        # A table, turned and shifted for each example: numbers of its own for each of
+        # thousands of queries would fill the memory.
+        table = np.random.default_rng(0).random(
+            (self.num_queries, _NUM_POSITIONS + images.shape[-1]), np.float32
+        )
+        row = (state.iteration + state.first_row) % self.num_queries
+        numbers = tf.math.floormod(tf.gather(table, row) + state.shifts, 1.0)
+        proposals = get_proposals(self.norm)
+        sides = proposals.sides(self._shares(), *images.shape[1:3])
+        points = proposals.next(
+            best_points,
+            images,
+            problem.eps,
+            sides=sides,
+            query=state.iteration,
+            positions=numbers[:, :_NUM_POSITIONS],
+            signs=tf.where(numbers[:, _NUM_POSITIONS:] < 0.5, -1.0, 1.0),
+        )
+        return state._replace(
+            iteration=state.iteration + 1,
+            adversarial=select(error, state.points, state.adversarial),
+            size=tf.where(error, problem.eps, state.size),
+            points=points,
+            best_points=best_points,
+            best_loss=tf.where(better, values, state.best_loss),
+        )
+
+    def _shares(self) -> list[float]:
+        """Returns the share of the pixels that each query changes."""
+        scaled = (
+            10_000 * query // self.num_queries for query in range(self.num_queries + 1)
+        )
+        halvings = (sum(at > bound for bound in _HALVINGS) for at in scaled)
+        return [self.first_share / math.pow(2, number) for number in halvings]

@@ -1,0 +1,238 @@
+"""What the Square attack tries next, in each norm."""
+
+import math
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+import tensorflow as tf
+
+from mma_tf.box import clip_to_box
+from mma_tf.norms.l2 import L2
+from mma_tf.norms.linf import LInf
+from mma_tf.per_example import over_pixels
+from mma_tf.types import Tensor
+
+# The pattern of l2 needs a centre and two halves.
+_SMALLEST_PATTERN = 3
+# So many tiles fill the first pattern of l2, along each axis.
+_FIRST_TILES = 5
+_SMALLEST_SQUARE = 1e-12
+
+
+class Proposals(Protocol):
+    """Points of the ball that differ from the best one in a window."""
+
+    def first(self, noise: Tensor, images: Tensor, eps: Tensor) -> Tensor:
+        """Returns where the search starts, `[batch, height, width, channels]`.
+
+        Args:
+            noise: In the shape of `images`, uniform in [0, 1).
+            images: `[batch, height, width, channels]` in [0, 1].
+            eps: `[batch]` radii of the balls.
+        """
+
+    def sides(self, shares: Sequence[float], height: int, width: int) -> list[int]:
+        """Returns the side of the window for each query, from the share of pixels."""
+
+    def next(
+        self,
+        points: Tensor,
+        images: Tensor,
+        eps: Tensor,
+        *,
+        sides: Sequence[int],
+        query: Tensor,
+        positions: Tensor,
+        signs: Tensor,
+    ) -> Tensor:
+        """Returns the next proposal, `[batch, height, width, channels]`.
+
+        Args:
+            points: The best one so far, `[batch, height, width, channels]`.
+            images: `[batch, height, width, channels]` in [0, 1].
+            eps: `[batch]` radii of the balls.
+            sides: Of the window for each query.
+            query: `[batch]` the number of the query.
+            positions: `[batch, 5]` uniform in [0, 1).
+            signs: `[batch, channels]`, -1 or 1.
+        """
+
+
+def get_proposals(norm: str) -> Proposals:
+    """Returns the proposals for the norm of that name, "linf" or "l2".
+
+    Raises:
+        ValueError: If there are none for it.
+    """
+    known: dict[str, Proposals] = {"linf": LInfProposals(), "l2": L2Proposals()}
+    if norm not in known:
+        allowed = " or ".join(repr(name) for name in known)
+        raise ValueError(f"Invalid `norm`: expected {allowed}. Received: norm={norm!r}")
+    return known[norm]
+
+
+class LInfProposals:
+    """Windows of one colour at the ball's edge; see `Proposals`."""
+
+    def first(self, noise: Tensor, images: Tensor, eps: Tensor) -> Tensor:
+        # Vertical stripes: a sign for each column and channel.
+        signs = tf.where(noise[:, :1] < 0.5, -1.0, 1.0)
+        signs = tf.cast(signs, images.dtype)
+        return clip_to_box(images + over_pixels(eps, images) * signs)
+
+    def sides(self, shares: Sequence[float], height: int, width: int) -> list[int]:
+        wanted = (round(math.sqrt(share * height * width)) for share in shares)
+        return [min(max(side, 1), height, width) for side in wanted]
+
+    def next(
+        self,
+        points: Tensor,
+        images: Tensor,
+        eps: Tensor,
+        *,
+        sides: Sequence[int],
+        query: Tensor,
+        positions: Tensor,
+        signs: Tensor,
+    ) -> Tensor:
+        side = tf.gather(tf.constant(sides), query)
+        rows = _offsets(positions[:, 0], side, images.shape[1])
+        columns = _offsets(positions[:, 1], side, images.shape[2])
+        window = _inside(rows, columns, side)
+        # Twice eps, so that whatever the pixel was it is at the edge afterwards.
+        colour = (
+            2
+            * over_pixels(eps, images)
+            * tf.cast(signs[:, tf.newaxis, tf.newaxis, :], images.dtype)
+        )
+        changed = tf.where(window[..., tf.newaxis], points + colour, points)
+        return LInf().project(changed, images, eps)
+
+
+class L2Proposals:
+    """Windows of a smooth pattern that take the length of another; see `Proposals`."""
+
+    def first(self, noise: Tensor, images: Tensor, eps: Tensor) -> Tensor:
+        height, width = images.shape[1:3]
+        side = max(min(height, width) // _FIRST_TILES, 1)
+        down, across = height // side, width // side
+        tiled = np.tile(_pattern(side), (down, across))
+        top, left = (height - down * side) // 2, (width - across * side) // 2
+        below, right = height - top - down * side, width - left - across * side
+        pattern = np.pad(tiled, ((top, below), (left, right)))
+        # One sign for each tile and channel: that of the tile's first pixel.
+        rows = np.minimum(top + np.arange(height) // side * side, height - 1)
+        columns = np.minimum(left + np.arange(width) // side * side, width - 1)
+        noise = tf.gather(tf.gather(noise, rows, axis=1), columns, axis=2)
+        deltas = tf.sign(noise - 0.5) * tf.cast(pattern, images.dtype)[..., tf.newaxis]
+        return _at_length(deltas, images, eps)
+
+    def sides(self, shares: Sequence[float], height: int, width: int) -> list[int]:
+        largest = min(height, width)
+        # Odd, for the centre's sake.
+        largest -= 1 - largest % 2
+        wanted = (round(math.sqrt(share * height * width)) for share in shares)
+        wanted = (max(side, _SMALLEST_PATTERN) for side in wanted)
+        return [min(side + 1 - side % 2, max(largest, 1)) for side in wanted]
+
+    def next(
+        self,
+        points: Tensor,
+        images: Tensor,
+        eps: Tensor,
+        *,
+        sides: Sequence[int],
+        query: Tensor,
+        positions: Tensor,
+        signs: Tensor,
+    ) -> Tensor:
+        side = tf.gather(tf.constant(sides), query)
+        height, width, channels = images.shape[1:]
+        deltas = points - images
+        rows = _offsets(positions[:, 0], side, height)
+        columns = _offsets(positions[:, 1], side, width)
+        window = _inside(rows, columns, side)[..., tf.newaxis]
+        other = _inside(
+            _offsets(positions[:, 2], side, height),
+            _offsets(positions[:, 3], side, width),
+            side,
+        )[..., tf.newaxis]
+
+        pattern = _patterns_at(sides, query, rows, columns, positions[:, 4] < 0.5)
+        pattern = tf.cast(pattern[..., tf.newaxis], images.dtype)
+        in_window = tf.where(window, deltas, tf.zeros_like(deltas))
+        added = pattern * tf.cast(signs[:, tf.newaxis, tf.newaxis, :], images.dtype)
+        added += in_window / (_length(in_window) + _SMALLEST_SQUARE)
+        # The window gets its own length, that of the other, which is emptied, and what
+        # the box had cut off: for each channel an equal part.
+        sizes = over_pixels(L2().size(deltas), deltas)
+        unused = tf.maximum(over_pixels(eps, images) ** 2 - sizes**2, 0) / channels
+        both = tf.where(window | other, deltas, tf.zeros_like(deltas))
+        owned = tf.reduce_sum(both**2, axis=[1, 2, 3], keepdims=True) / channels
+        length = tf.sqrt(unused + owned)
+        added *= length / (_length(added) + _SMALLEST_SQUARE)
+        kept = tf.where(other, tf.zeros_like(deltas), deltas)
+        return _at_length(tf.where(window, added, kept), images, eps)
+
+
+def _at_length(deltas: Tensor, images: Tensor, eps: Tensor) -> Tensor:
+    return clip_to_box(
+        images + over_pixels(eps, images) * L2().ascent_direction(deltas)
+    )
+
+
+def _length(deltas: Tensor) -> Tensor:
+    """Returns the Euclidean length of each channel, `[batch, 1, 1, channels]`."""
+    return tf.sqrt(tf.reduce_sum(deltas**2, axis=[1, 2], keepdims=True))
+
+
+def _offsets(position: Tensor, side: Tensor, extent: int) -> Tensor:
+    """Returns how far each row (or column) is behind the window's first."""
+    places = tf.cast(extent - side + 1, position.dtype)
+    first = tf.cast(position * places, tf.int32)
+    return tf.range(extent)[tf.newaxis, :] - first[:, tf.newaxis]
+
+
+def _inside(rows: Tensor, columns: Tensor, side: Tensor) -> Tensor:
+    """Returns which pixels are in the window, `[batch, height, width]`."""
+    side = side[:, tf.newaxis]
+    in_rows = (rows >= 0) & (rows < side)
+    in_columns = (columns >= 0) & (columns < side)
+    return in_rows[:, :, tf.newaxis] & in_columns[:, tf.newaxis, :]
+
+
+def _patterns_at(
+    sides: Sequence[int], query: Tensor, rows: Tensor, columns: Tensor, turned: Tensor
+) -> Tensor:
+    """Returns the pattern laid at the window's place, `[batch, height, width]`."""
+    distinct = sorted(set(sides))
+    largest = distinct[-1]
+    table = np.zeros((len(distinct), largest, largest), np.float32)
+    for number, side in enumerate(distinct):
+        table[number, :side, :side] = _pattern(side)
+    which = tf.gather(tf.constant([distinct.index(side) for side in sides]), query)
+    across = tf.clip_by_value(columns, 0, largest - 1)[:, tf.newaxis, :]
+    down = tf.clip_by_value(rows, 0, largest - 1)[:, :, tf.newaxis]
+    turned = turned[:, tf.newaxis, tf.newaxis]
+    index = tf.where(turned, across * largest + down, down * largest + across)
+    start = (which * largest * largest)[:, tf.newaxis, tf.newaxis]
+    return tf.gather(tf.reshape(table, [-1]), start + index)
+
+
+def _pattern(side: int) -> np.ndarray:
+    """Returns two bumps of opposite sign, one above the other, of length 1."""
+    half = side // 2
+    pattern = np.concatenate([_bump(half, side), -_bump(side - half, side)])
+    return pattern / float(np.linalg.norm(pattern))
+
+
+def _bump(height: int, width: int) -> np.ndarray:
+    """Returns sums of nested rectangles around the centre, the small ones heavier."""
+    bump = np.zeros((height, width))
+    row, column = height // 2, width // 2
+    for number in range(max(height // 2, width // 2) + 1):
+        rows = slice(max(row - number, 0), row + number + 1)
+        columns = slice(max(column - number, 0), column + number + 1)
+        bump[rows, columns] += 1 / (number + 1) ** 2
+    return bump / (float(np.linalg.norm(bump)) + _SMALLEST_SQUARE)
