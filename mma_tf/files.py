@@ -4,7 +4,10 @@ import contextlib
 import os
 import pathlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any, BinaryIO, cast
+
+import numpy as np
 
 _PARTIAL = ".partial"
 _PREVIOUS = ".previous"
@@ -16,14 +19,33 @@ def write_text_atomically(path: pathlib.Path, text: str) -> None:
     Raises:
         OSError: If it cannot be written; the old file is then as it was.
     """
+    with _replacing(path) as file:
+        file.write(text.encode("utf-8"))
+
+
+def write_arrays_atomically(
+    path: pathlib.Path, arrays: Mapping[str, np.ndarray]
+) -> None:
+    """Writes arrays to the npz file `path`, which is the old or the new one, whole.
+
+    Raises:
+        OSError: If it cannot be written; the old file is then as it was.
+    """
+    with _replacing(path) as file:
+        # Its further arguments have other types than arrays.
+        np.savez(file, **cast(Any, arrays))
+
+
+@contextlib.contextmanager
+def _replacing(path: pathlib.Path) -> Iterator[BinaryIO]:
     partial = path.with_name(path.name + _PARTIAL)
     try:
-        with partial.open("w", encoding="utf-8") as file:
-            file.write(text)
+        with partial.open("wb") as file:
+            yield file
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
-    except OSError:
+    except BaseException:
         partial.unlink(missing_ok=True)
         raise
 

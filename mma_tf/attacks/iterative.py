@@ -136,7 +136,7 @@ def search(
         eps=as_radii("eps", eps, images, norm=geometry),
         seeds=seeds_of(seed, tf.range(tf.shape(labels)[0])),
     )
-    state = advance(
+    state, _ = advance(
         attack,
         logits_fn,
         problem,
@@ -162,8 +162,8 @@ def advance(
     num_steps: Tensor | int,
     stop_in_ball: bool,
     enough_done: Tensor | int | None = None,
-) -> Any:
-    """Returns the state after `num_steps` steps of each example that is not done.
+) -> tuple[Any, Tensor]:
+    """Returns the state after steps of each example that is not done, and their number.
 
     Args:
         attack: The attack.
@@ -190,10 +190,10 @@ def advance(
         return count + 1, kept
 
     enough_done = tf.cast(enough_done, tf.int64)
-    _, state = tf.while_loop(
+    count, state = tf.while_loop(
         unfinished, step, (tf.constant(0), state), parallel_iterations=1
     )
-    return state
+    return state, count
 
 
 def is_done(

@@ -111,7 +111,8 @@ class Square:
             images,
             problem.eps,
             sides=sides,
-            query=state.iteration,
+            # Those that are done are one further.
+            query=tf.minimum(state.iteration, self.num_queries),
             positions=numbers[:, :_NUM_POSITIONS],
             signs=tf.where(numbers[:, _NUM_POSITIONS:] < 0.5, -1.0, 1.0),
         )

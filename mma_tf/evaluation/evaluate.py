@@ -1,0 +1,307 @@
+"""The robustness of a classifier: a suite of attacks on examples, and what it says."""
+
+import hashlib
+import json
+import pathlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from mma_tf.errors import UserError
+from mma_tf.evaluation import sanity_checks
+from mma_tf.evaluation.predictor import Predictor
+from mma_tf.evaluation.progress import Progress
+from mma_tf.evaluation.records import Records
+from mma_tf.evaluation.results import Check, Evaluation
+from mma_tf.evaluation.stream import ranked_targets
+from mma_tf.evaluation.suite_run import Subject, SuiteRun
+from mma_tf.evaluation.suites import Stage, make_stages
+from mma_tf.evaluation.verification import misclassified
+from mma_tf.noise import fold_in
+from mma_tf.norms.registry import get_norm
+from mma_tf.types import LogitsFn, NormName
+
+# Of the examples, for the sanity checks.
+_NUM_CHECKED = 250
+# Seeds of the sanity checks, apart from those of the stages, numbered from 0.
+_CHECK_SEED = 1_000_000
+
+
+class ImageSource(Protocol):
+    """Images that are made when they are asked for; a float numpy array is one, too."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Is [examples, height, width, channels]."""
+
+    def __getitem__(self, places: Any) -> np.ndarray:
+        """Returns the images at `places` `[n]`, floating, in [0, 1]."""
+
+
+def evaluate(
+    logits_fn: LogitsFn,
+    images: ImageSource | np.ndarray,
+    labels: np.ndarray,
+    *,
+    norm: NormName,
+    eps: float | Sequence[float] = (),
+    suite: str = "autoattack",
+    model: str = "model",
+    seed: int = 0,
+    batch_size: int = 250,
+    transfer_from: Mapping[str, LogitsFn] | None = None,
+    has_gradient: bool = True,
+    pgd_step: float = 0.25,
+    save_to: pathlib.Path | None = None,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+) -> Evaluation:
+    """Returns how robust a classifier is, as far as a suite of attacks can tell.
+
+    An example counts as robust only if it is classified right and every attack fails on
+    it. Each attack meets only what is still right, in full batches, and each error is
+    checked again, apart from the attack: that it is in ball and box and misclassified.
+    What is found are upper bounds: another attack may find more.
+
+    Args:
+        logits_fn: Images `[batch, height, width, channels]` in [0, 1] to logits
+            `[batch, classes]`, in inference mode: a Keras model in a
+            `lambda images: model(images, training=False)`, a loaded SavedModel, ...
+        images: `[examples, height, width, channels]`, floating, in [0, 1].
+        labels: `[examples]`, whole numbers in [0, classes).
+        norm: "linf" or "l2".
+        eps: A radius, or several, > 0, in pixel units; none for suite "margins".
+        suite: See `mma_tf.evaluation.suites.make_stages`.
+        model: What the model is called in reports.
+        seed: From which all random numbers come, for each example its own.
+        batch_size: Examples attacked at a time.
+        transfer_from: Models, by name, whose adversarial images are tried first.
+        has_gradient: Whether gradients can be taken; without, the black-box attacks
+            take the place of the suite.
+        pgd_step: Length of the steps of suite "paper", in units of eps.
+        save_to: A folder where the state is saved twice a minute: the same call goes on
+            from there after a kill, and ends with the same figures.
+        on_progress: Told where the evaluation is; may raise to stop.
+
+    Raises:
+        UserError: If an argument is not as said here.
+        OSError: If the state cannot be saved.
+    """
+    labels = np.reshape(np.asarray(labels), -1)
+    radii = _checked_radii(eps, suite, norm, images.shape)
+    fetch = _checked_images(images, labels, batch_size)
+    predict = Predictor(logits_fn, min(batch_size, len(labels)))
+    logits = _logits(predict, fetch, len(labels), batch_size)
+    num_classes = logits.shape[1]
+    _check_labels(labels, num_classes)
+    sources = dict(transfer_from or {})
+    stages = make_stages(
+        suite,
+        norm=norm,
+        num_classes=num_classes,
+        has_gradient=has_gradient,
+        sources=tuple(sources),
+        pgd_step=pgd_step,
+    )
+    correct = ~misclassified(labels, logits)
+    predictions = np.argmax(logits, axis=1)
+    subject = Subject(
+        model=model,
+        logits_fn=logits_fn,
+        sources=sources,
+        fetch=fetch,
+        labels=labels.astype(np.int32),
+        targets=ranked_targets(labels, logits, num_classes - 1),
+        norm=norm,
+        eps=radii,
+        seed=seed,
+        batch_size=batch_size,
+        fingerprint=_fingerprint(
+            stages, labels, predictions, norm, radii, seed, batch_size, model
+        ),
+    )
+    records = Records(correct, predictions, fetch, num_radii=max(len(radii), 1))
+    run = SuiteRun(
+        subject, stages, records, predict, save_to=save_to, on_progress=on_progress
+    )
+    run.run()
+    checks = _checks(subject, run, predict, logits, has_gradient)
+    return Evaluation(
+        model=model,
+        norm=norm,
+        suite=suite,
+        eps=radii,
+        labels=labels,
+        predictions=predictions,
+        correct=correct,
+        robust=records.robust[: len(radii)],
+        fooled_by=records.fooled_by,
+        sizes=records.sizes,
+        stages=tuple(run.results),
+        checks=tuple(checks),
+        gallery=records.gallery(labels),
+        seed=seed,
+        batch_size=batch_size,
+        has_gradient=has_gradient,
+        seconds=run.seconds,
+    )
+
+
+def estimate_margins(
+    logits_fn: LogitsFn,
+    images: ImageSource | np.ndarray,
+    labels: np.ndarray,
+    *,
+    norm: NormName,
+    **options: Any,
+) -> Evaluation:
+    """Returns upper bounds of the margins, `sizes` of the result, `[examples]`.
+
+    The least over FAB, FMN, DDN (l2) and AN-PGD with restarts, each brought as near to
+    the image as the line to it allows, from the adversarial end, and checked.
+
+    Args:
+        logits_fn: As of `evaluate`.
+        images: As of `evaluate`.
+        labels: As of `evaluate`.
+        norm: "linf" or "l2".
+        **options: Further arguments of `evaluate`.
+
+    Raises:
+        UserError: If an argument is not as said there.
+    """
+    return evaluate(logits_fn, images, labels, norm=norm, suite="margins", **options)
+
+
+def _checked_radii(
+    eps: float | Sequence[float], suite: str, norm: str, shape: tuple[int, ...]
+) -> tuple[float, ...]:
+    values = np.atleast_1d(np.asarray(eps, np.float64))
+    if suite == "margins":
+        if len(values):
+            raise UserError(
+                "Invalid `eps`: suite margins searches all lengths; leave eps out. "
+                f"Received: eps={eps}"
+            )
+        return ()
+    highest = get_norm(norm).diameter(int(np.prod(shape[1:])))
+    if not len(values) or not np.all((values > 0) & (values <= highest)):
+        shown = ", ".join(f"{value:g}" for value in values) or "none"
+        raise UserError(
+            f"Invalid `eps`: expected one or more lengths > 0 and at most {highest:g} "
+            f"in {norm}, since images are in [0, 1]. Received: eps={shown} (did you "
+            "mean 8/255?)"
+        )
+    return tuple(sorted(set(values.tolist())))
+
+
+def _checked_images(
+    images: ImageSource | np.ndarray, labels: np.ndarray, batch_size: int
+) -> Callable[[np.ndarray], np.ndarray]:
+    number = images.shape[0]
+    if batch_size < 1:
+        raise UserError(
+            f"Invalid `batch_size`: expected >= 1. Received: batch_size={batch_size}"
+        )
+    if number == 0 or number != len(labels):
+        raise UserError(
+            "Invalid `images`: expected at least one, and a label for each. Received: "
+            f"{number} images, {len(labels)} labels"
+        )
+
+    def fetch(places: np.ndarray) -> np.ndarray:
+        return np.asarray(images[places], np.float32)
+
+    for start in range(0, number, batch_size):
+        batch = fetch(np.arange(start, min(start + batch_size, number)))
+        low, high = float(np.min(batch)), float(np.max(batch))
+        # Written so that NaN fails too.
+        if not (low >= 0 and high <= 1):
+            raise UserError(
+                "Invalid `images`: expected pixels in [0, 1]. Received: pixels from "
+                f"{low:g} to {high:g} (divide bytes by 255)"
+            )
+    return fetch
+
+
+def _check_labels(labels: np.ndarray, num_classes: int) -> None:
+    whole = np.issubdtype(labels.dtype, np.integer)
+    if not whole or labels.min() < 0 or labels.max() >= num_classes:
+        raise UserError(
+            f"Invalid `labels`: expected whole numbers from 0 to {num_classes - 1}, "
+            f"since the model tells {num_classes} classes apart. Received: "
+            f"{labels.dtype} from {labels.min()} to {labels.max()}"
+        )
+
+
+def _logits(
+    predict: Predictor,
+    fetch: Callable[[np.ndarray], np.ndarray],
+    number: int,
+    batch_size: int,
+) -> np.ndarray:
+    chunks = [
+        predict(fetch(np.arange(start, min(start + batch_size, number))))
+        for start in range(0, number, batch_size)
+    ]
+    logits = np.concatenate(chunks)
+    if logits.ndim != 2 or len(logits) != number:
+        raise UserError(
+            "Invalid `logits_fn`: expected logits [batch, classes]. Received: shape "
+            f"{logits.shape} for {number} images"
+        )
+    return logits
+
+
+def _fingerprint(
+    stages: Sequence[Stage],
+    labels: np.ndarray,
+    predictions: np.ndarray,
+    *settings: Any,
+) -> str:
+    described = [(s.name, s.parameters(), s.num_passes, s.source) for s in stages]
+    text = json.dumps([described, settings], default=str)
+    digest = hashlib.sha256(text.encode())
+    digest.update(labels.astype(np.int64).tobytes())
+    digest.update(predictions.astype(np.int64).tobytes())
+    return digest.hexdigest()
+
+
+def _checks(
+    subject: Subject,
+    run: SuiteRun,
+    predict: Predictor,
+    logits: np.ndarray,
+    has_gradient: bool,
+) -> list[Check]:
+    records, eps = run.records, subject.eps
+    seed = fold_in(subject.seed, _CHECK_SEED)
+    some = np.arange(min(_NUM_CHECKED, len(subject.labels), subject.batch_size))
+    checks = sanity_checks.model_checks(
+        subject.logits_fn,
+        predict,
+        subject.fetch(some),
+        subject.labels[some],
+        norm=subject.norm,
+        has_gradient=has_gradient,
+        batch_size=len(some),
+        seed=seed,
+    )
+    checks.append(sanity_checks.left_the_ball(records.num_outside, records.num_denied))
+    found = None
+    if eps:
+        found = sanity_checks.grid_does_not_fall(eps, records.robust, records.correct)
+        checks += [found] if found else []
+        found = sanity_checks.black_box_wins(run.results, len(subject.labels))
+        left = np.flatnonzero(records.robust[0])[: len(some)]
+        if found is None and has_gradient and len(left):
+            found = sanity_checks.black_box_probe(
+                subject.logits_fn,
+                subject.fetch(left),
+                subject.labels[left],
+                norm=subject.norm,
+                eps=eps[0],
+                seed=seed,
+            )
+        checks += [found] if found else []
+    return checks

@@ -1,0 +1,414 @@
+"""Runs a suite of attacks, so that a killed run goes on where it was."""
+
+import json
+import pathlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from mma_tf.attacks.iterative import Found
+from mma_tf.attacks.shorten import shorten
+from mma_tf.errors import UserError
+from mma_tf.evaluation.predictor import Predictor, fill_up
+from mma_tf.evaluation.progress import Progress
+from mma_tf.evaluation.records import Records
+from mma_tf.evaluation.results import StageResult
+from mma_tf.evaluation.stream import Slots, Stream, Work
+from mma_tf.evaluation.suites import Stage
+from mma_tf.evaluation.verification import verify
+from mma_tf.files import write_arrays_atomically
+from mma_tf.noise import fold_in
+from mma_tf.norms.registry import get_norm
+from mma_tf.types import LogitsFn, NormName
+
+STATE_FILE = "state.npz"
+_SAVE_SECONDS = 30.0
+# The first radius of AN-PGD where no error is known, in units of the box's diameter.
+_FIRST_RADIUS = 0.1
+_RECORDS, _SLOTS = "records/", "slots/"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is judged, and how.
+
+    Attributes:
+        model: Its name.
+        logits_fn: Images to logits `[batch, classes]`, in inference mode.
+        sources: Models that adversarial images are made on, by name.
+        fetch: Places of examples to their images, float32 in [0, 1].
+        labels: `[examples]`.
+        targets: `[examples, classes - 1]` the wrong classes, the likeliest first.
+        norm: "linf" or "l2".
+        eps: The radii in ascending order; empty for margins.
+        seed: From which all random numbers come.
+        batch_size: Examples attacked at a time.
+        fingerprint: Names the evaluation: what is saved belongs to it alone.
+    """
+
+    model: str
+    logits_fn: LogitsFn
+    sources: Mapping[str, LogitsFn]
+    fetch: Callable[[np.ndarray], np.ndarray]
+    labels: np.ndarray
+    targets: np.ndarray
+    norm: NormName
+    eps: tuple[float, ...]
+    seed: int
+    batch_size: int
+    fingerprint: str
+
+
+@dataclass
+class _Clock:
+    """Wall time and work, those of the runs before this one included."""
+
+    seconds: float = 0.0
+    stage_seconds: float = 0.0
+    stage_right: int = 0
+    # Work and time since this process began: the speed.
+    work: float = 0.0
+    work_seconds: float = 0.0
+    last: float = field(default_factory=time.monotonic)
+
+    def tick(self) -> float:
+        """Counts the time since the last call."""
+        now = time.monotonic()
+        passed, self.last = now - self.last, now
+        self.seconds += passed
+        self.stage_seconds += passed
+        return passed
+
+
+class SuiteRun:
+    """The attacks of a suite on a subject, from the start or from what was saved.
+
+    Args:
+        subject: What is judged.
+        stages: The attacks, in their order.
+        records: What is known of each example; changed by `run`.
+        predict: The subject's classifier for numpy arrays.
+        save_to: A folder for the state; None: not saved.
+        on_progress: Told where the evaluation is; may raise to stop.
+    """
+
+    def __init__(
+        self,
+        subject: Subject,
+        stages: Sequence[Stage],
+        records: Records,
+        predict: Predictor,
+        *,
+        save_to: pathlib.Path | None,
+        on_progress: Callable[[Progress], None],
+    ) -> None:
+        self._subject = subject
+        self._stages = stages
+        self._predict = predict
+        self._path = None if save_to is None else save_to / STATE_FILE
+        self._on_progress = on_progress
+        self._streams: dict[str, Stream] = {}
+        self._clock = _Clock()
+        self._saved_at = time.monotonic()
+        self.records = records
+        self.results: list[StageResult] = []
+        self._shorten = tf.function(
+            lambda images, labels, found: shorten(
+                subject.logits_fn, images, labels, found, norm=subject.norm
+            ),
+            jit_compile=bool(tf.config.list_logical_devices("GPU")),
+        )
+
+    @property
+    def seconds(self) -> float:
+        """Wall time so far, that of killed runs included."""
+        return self._clock.seconds
+
+    def run(self) -> None:
+        """Makes all attacks that are not made yet.
+
+        Raises:
+            UserError: If what was saved is of another evaluation.
+            OSError: If the state cannot be saved; that of the last time is intact.
+        """
+        slots = self._restore()
+        number = 0
+        for level, eps in enumerate(self._subject.eps or (None,)):
+            for stage in self._stages:
+                if number == len(self.results):
+                    if slots is None:
+                        self._begin_stage(level, stage)
+                    self._run_stage(number, level, eps, stage, slots)
+                    slots = None
+                number += 1
+
+    def _begin_stage(self, level: int, stage: Stage) -> None:
+        if stage is self._stages[0]:
+            self.records.begin_radius(level)
+        self._clock.stage_seconds = 0.0
+        self._clock.stage_right = self._num_open(level)
+
+    def _run_stage(
+        self,
+        number: int,
+        level: int,
+        eps: float | None,
+        stage: Stage,
+        saved: Mapping[str, np.ndarray] | None,
+    ) -> None:
+        subject, records = self._subject, self.records
+        work = self._work(number, level, eps, stage, saved)
+        evaluated = 0
+
+        def report(examples: np.ndarray, points: np.ndarray, sizes: np.ndarray) -> None:
+            self._judge(number, level, eps, stage, examples, points, sizes)
+
+        def on_round(slots: Slots) -> None:
+            nonlocal evaluated
+            self._count(stage, slots.num_evaluated - evaluated)
+            evaluated = slots.num_evaluated
+            self._tell(level, eps, stage, slots, work)
+            if time.monotonic() - self._saved_at > _SAVE_SECONDS:
+                self._save(slots.arrays() | {"todo": work.todo, "eps": work.eps})
+
+        if saved is not None:
+            evaluated = int(saved["num_evaluated"])
+        is_margin = eps is None
+        if len(work.todo):
+            self._stream(stage).run(
+                work,
+                is_solved=lambda at: (
+                    np.zeros(len(at), bool) if is_margin else ~records.robust[level, at]
+                ),
+                report=report,
+                on_round=on_round,
+                saved=saved,
+            )
+        self._clock.tick()
+        right = self._num_open(level)
+        fooled = self._clock.stage_right - right
+        if is_margin:
+            fooled = int(np.sum(records.fooled_by[level] == number))
+            right = int(np.sum(records.correct & np.isinf(records.sizes)))
+        self.results.append(
+            StageResult(
+                name=stage.name,
+                attack=stage.parameters(),
+                num_passes=stage.num_passes,
+                targeted=stage.targeted,
+                source=stage.source,
+                seed=subject.seed,
+                eps=eps,
+                num_attacked=len(work.todo),
+                num_fooled=fooled,
+                accuracy=right / len(subject.labels),
+                forward_passes=evaluated * stage.attack.forward_passes,
+                backward_passes=evaluated * stage.attack.backward_passes,
+                seconds=self._clock.stage_seconds,
+            )
+        )
+        self._save({})
+        self._tell(level, eps, stage, None, work)
+
+    def _work(
+        self,
+        number: int,
+        level: int,
+        eps: float | None,
+        stage: Stage,
+        saved: Mapping[str, np.ndarray] | None,
+    ) -> Work:
+        subject = self._subject
+        if saved is not None:
+            todo, radii = saved["todo"], saved["eps"]
+        elif eps is None:
+            todo = np.flatnonzero(self.records.correct)
+            num_pixels = int(np.prod(subject.fetch(np.zeros(1, int)).shape[1:]))
+            unknown = _FIRST_RADIUS * get_norm(subject.norm).diameter(num_pixels)
+            known = np.isfinite(self.records.sizes)
+            radii = np.where(known, self.records.sizes, unknown)
+        else:
+            todo = np.flatnonzero(self.records.robust[level])
+            radii = np.full(len(subject.labels), eps)
+        targets = subject.targets[:, : stage.num_passes]
+        if not stage.targeted:
+            targets = np.repeat(targets[:, :1], stage.num_passes, axis=1)
+        return Work(
+            fetch=subject.fetch,
+            labels=subject.labels,
+            todo=todo,
+            eps=radii,
+            targets=targets,
+            seed=fold_in(subject.seed, number),
+        )
+
+    def _stream(self, stage: Stage) -> Stream:
+        if stage.name not in self._streams:
+            source = stage.source
+            subject = self._subject
+            self._streams[stage.name] = Stream(
+                stage.attack,
+                subject.logits_fn if source is None else subject.sources[source],
+                batch_size=subject.batch_size,
+                stop_in_ball=bool(subject.eps) and source is None,
+                result="adversarial" if source is None else "best_points",
+            )
+        return self._streams[stage.name]
+
+    def _judge(
+        self,
+        number: int,
+        level: int,
+        eps: float | None,
+        stage: Stage,
+        examples: np.ndarray,
+        points: np.ndarray,
+        sizes: np.ndarray,
+    ) -> None:
+        subject = self._subject
+        images, labels = subject.fetch(examples), subject.labels[examples]
+        if eps is None:
+            points, sizes = self._shortened(images, labels, points, sizes)
+            allowed = sizes
+        else:
+            allowed = np.full(len(examples), eps)
+        verdict = verify(
+            points,
+            images,
+            labels,
+            self._predict(points),
+            norm=subject.norm,
+            eps=allowed,
+        )
+        claimed = stage.source is None
+        if eps is not None and claimed:
+            # A minimum-norm attack's error outside the ball is none at this radius.
+            near = sizes <= eps
+            examples, points = examples[near], points[near]
+            verdict = type(verdict)(*(part[near] for part in verdict))
+        if eps is None:
+            self.records.note_margin(number, examples, points, verdict)
+        else:
+            self.records.note(level, number, examples, points, verdict, claimed=claimed)
+
+    def _shortened(
+        self,
+        images: np.ndarray,
+        labels: np.ndarray,
+        points: np.ndarray,
+        sizes: np.ndarray,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        size = self._subject.batch_size
+        parts = []
+        for start in range(0, len(images), size):
+            chunk = slice(start, start + size)
+            found = Found(
+                tf.constant(fill_up(points[chunk], size)),
+                tf.constant(fill_up(sizes[chunk].astype(np.float32), size)),
+            )
+            nearer = self._shorten(
+                tf.constant(fill_up(images[chunk], size)),
+                tf.constant(fill_up(labels[chunk].astype(np.int32), size)),
+                found,
+            )
+            held = len(points[chunk])
+            parts.append([part.numpy()[:held] for part in nearer])
+        nearer_points, nearer_sizes = zip(*parts, strict=True)
+        return np.concatenate(nearer_points), np.concatenate(nearer_sizes)
+
+    def _num_open(self, level: int) -> int:
+        return int(np.sum(self.records.robust[level]))
+
+    def _count(self, stage: Stage, evaluated: int) -> None:
+        attack = stage.attack
+        per_step = attack.forward_passes + 2 * attack.backward_passes
+        self._clock.work_seconds += self._clock.tick()
+        self._clock.work += evaluated * per_step
+
+    def _tell(
+        self,
+        level: int,
+        eps: float | None,
+        stage: Stage,
+        slots: Slots | None,
+        work: Work,
+    ) -> None:
+        num_examples = len(self._subject.labels)
+        attack = stage.attack
+        per_step = attack.forward_passes + 2 * attack.backward_passes
+        right = self._num_open(level)
+        left = 0
+        if slots is not None:
+            left = slots.steps_left(attack.num_iterations) * per_step
+        whole = max(len(work.todo) * stage.cost, 1)
+        done = 1 - left / whole
+        # As if no further example were broken: an upper bound.
+        at = self._stages.index(stage)
+        later = right * sum(s.cost for s in self._stages[at + 1 :])
+        radii_left = max(len(self._subject.eps), 1) - level - 1
+        later += radii_left * right * sum(s.cost for s in self._stages)
+        speed = self._clock.work / max(self._clock.work_seconds, 1e-9)
+        self._on_progress(
+            Progress(
+                model=self._subject.model,
+                stage=stage.name,
+                eps=eps,
+                pass_number=min(slots.waiting[0] + 1, stage.num_passes)
+                if slots is not None
+                else stage.num_passes,
+                num_passes=stage.num_passes,
+                share_done=min(max(done, 0.0), 1.0),
+                share_right=right / num_examples,
+                seconds_left=(left + later) / speed if speed > 0 else None,
+                is_end=slots is None,
+            )
+        )
+
+    def _save(self, slots: Mapping[str, np.ndarray]) -> None:
+        self._saved_at = time.monotonic()
+        if self._path is None:
+            return
+        self._clock.tick()
+        meta = {
+            "fingerprint": self._subject.fingerprint,
+            "results": [asdict(result) for result in self.results],
+            "seconds": self._clock.seconds,
+            "stage_seconds": self._clock.stage_seconds,
+            "stage_right": self._clock.stage_right,
+        }
+        arrays = {"meta": np.array(json.dumps(meta))}
+        arrays |= {_RECORDS + k: v for k, v in self.records.arrays().items()}
+        arrays |= {_SLOTS + k: v for k, v in slots.items()}
+        write_arrays_atomically(self._path, arrays)
+
+    def _restore(self) -> dict[str, np.ndarray] | None:
+        """Puts back what was saved; returns what an attack was at, if in its midst."""
+        if self._path is None or not self._path.exists():
+            return None
+        with np.load(self._path, allow_pickle=False) as saved:
+            arrays: dict[str, Any] = dict(saved)
+        meta = json.loads(str(arrays["meta"]))
+        if meta["fingerprint"] != self._subject.fingerprint:
+            raise UserError(
+                "Invalid `save_to`: expected an empty folder, or that of the same "
+                f"evaluation. Received: save_to={self._path.parent}, which holds the "
+                "state of another model, data or suite"
+            )
+        self.results = [StageResult(**result) for result in meta["results"]]
+        self._clock.seconds = meta["seconds"]
+        self._clock.stage_seconds = meta["stage_seconds"]
+        self._clock.stage_right = meta["stage_right"]
+        self.records.restore(_under(_RECORDS, arrays))
+        return _under(_SLOTS, arrays) or None
+
+
+def _under(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {
+        key.removeprefix(prefix): value
+        for key, value in arrays.items()
+        if key.startswith(prefix)
+    }
