@@ -10,10 +10,12 @@ from typing import Any
 _HOMES = {
     "MMAModel": "mma_tf.training.mma_model",
     "UserError": "mma_tf.errors",
+    "estimate_margins": "mma_tf.evaluation.judging",
+    "evaluate": "mma_tf.evaluation.judging",
 }
 _PACKAGES = ("attacks", "data", "evaluation", "losses", "models", "recipes", "training")
 
-__all__ = ["MMAModel", "UserError", *_PACKAGES]
+__all__ = ["MMAModel", "UserError", "estimate_margins", "evaluate", *_PACKAGES]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,46 +1,23 @@
-"""The command `bin/evaluate`: how robust an exported classifier is."""
+"""The command `bin/evaluate`: how robust classifiers are, and a report of it."""
 
+import hashlib
+import json
 import pathlib
+import shlex
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from absl import flags
 
-from mma_tf.cli.help_page import help_page
-from mma_tf.cli.parsing import ListParser, parse, run_command
+from mma_tf.cli import evaluate_flags
+from mma_tf.cli.parsing import parse, run_command
 from mma_tf.cli.quiet import import_tensorflow
-from mma_tf.errors import UserError
-from mma_tf.recipes.quantities import parse_number
+from mma_tf.errors import RunError
 
-# Repeated white-box PGD of Ding et al., ICLR 2020: so many steps, and so many random
-# starts with cross-entropy and as many with the Carlini-Wagner loss.
-NUM_STEPS = 100
-NUM_RESTARTS = 5
-# Of the step sizes, in units of eps.
-_STEP = 1 / 4
-_STEP_MNIST_LINF = 1 / 40
-
-USAGE = """\
-Measure clean accuracy, accuracy under repeated PGD, and margins of a classifier.
-
-  bin/evaluate --model=runs/digits-linf-mma-0.3-s0 --dataset=digits --eps=0.1,0.2
-
-The attack is the paper's: 100 steps, 5 random starts with cross-entropy and 5 with the
-Carlini-Wagner loss; an example is robust only if all fail. What it finds are upper
-bounds of robustness: a better attack may find more errors.
-"""
-
-_FLAGS: dict[str, str] = {
-    "model": "SavedModel folder, or a run directory, whose best model is meant",
-    "dataset": "as for bin/train (default: digits)",
-    "norm": "norm of the attacks [linf|l2] (default: linf)",
-    "eps": "radius, or several with commas, in pixel units; 8/255 is read as such",
-    "num_examples": "first so many images of the split (default: 0, all)",
-    "test_split": "split of the dataset (default: test)",
-    "seed": "of the attacks' random starts (default: 0)",
-    "data_dir": "as for bin/train",
-    "source_dir": "as for bin/train",
-}
+# Lengths of PGD's steps in suite "paper", in units of eps: Ding et al., ICLR 2020.
+_PGD_STEP = 1 / 4
+_PGD_STEP_MNIST_LINF = 1 / 40
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -56,33 +33,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _main(arguments: Sequence[str]) -> int:
     values = flags.FlagValues()
-    _define(values)
+    evaluate_flags.define(values)
     parse(arguments, values)
     if values.help:
-        print(help_page(USAGE, {"Flags": list(_FLAGS.items())}))
+        print(evaluate_flags.help_text())
         return 0
-    if not values.model:
-        raise UserError("Invalid `--model`: expected a folder. Received: nothing")
-    highest = 1.0 if values.norm == "linf" else float("inf")
-    if not values.eps or not all(0 < eps <= highest for eps in values.eps):
-        shown = ",".join(f"{eps:g}" for eps in values.eps or ())
-        raise UserError(
-            "Invalid `--eps`: expected one or more lengths > 0, at most 1 for linf, "
-            f"since images are in [0, 1]. Received: --eps={shown} (did you mean "
-            "8/255?)"
-        )
-    _evaluate(values)
+    evaluate_flags.check(values)
+    _evaluate(values, shlex.join(["bin/evaluate", *arguments]))
     return 0
 
 
-def _evaluate(values: flags.FlagValues) -> None:
+def _evaluate(values: flags.FlagValues, command: str) -> None:
     import_tensorflow()
-    from mma_tf.data.sources import load
-    from mma_tf.evaluation.robustness import Judgement, RobustnessMeter
-    from mma_tf.load import find_saved_model, load_logits_fn
+    import tensorflow as tf
 
-    model = pathlib.Path(values.model)
-    find_saved_model(model)
+    from mma_tf.cli.evaluate_progress import ProgressLines
+    from mma_tf.data.sources import load
+    from mma_tf.evaluation.judging import evaluate
+    from mma_tf.evaluation.tables import text_table
+    from mma_tf.evaluation_folder import EvaluationFolder
+    from mma_tf.load import find_model, load_classifier
+    from mma_tf.report import write_report
+    from mma_tf.versions import describe_versions
+
+    paths = [*values.model, *values.transfer_from]
+    for path in paths:
+        find_model(path)
+    if values.deterministic:
+        tf.config.experimental.enable_op_determinism()
+        tf.random.set_seed(values.seed)
     data = load(
         values.dataset,
         data_dir=values.data_dir,
@@ -92,45 +71,108 @@ def _evaluate(values: flags.FlagValues) -> None:
     total = len(data.test)
     number = min(values.num_examples, total) if values.num_examples else total
     examples = data.test.take(0, number)
-    images = examples.images_in_unit_range()
-    logits_fn = load_logits_fn(model, images[:2], num_classes=data.num_classes)
-    print(f"{values.model} on the first {number} of {total} {values.dataset} images")
-    for eps in values.eps:
-        is_mnist_linf = values.dataset == "mnist" and values.norm == "linf"
-        judgement = Judgement(
-            norm=values.norm,
-            eps=eps,
-            step_size=eps * (_STEP_MNIST_LINF if is_mnist_linf else _STEP),
-            num_steps=NUM_STEPS,
-            max_eps=min(2 * eps, 1.0) if values.norm == "linf" else 2 * eps,
-            num_restarts=NUM_RESTARTS,
+    models = {
+        path: load_classifier(
+            path,
+            examples.take(0, 2).images_in_unit_range(),
+            num_classes=data.num_classes,
+            signature=values.signature,
+            input_range=values.input_range,
         )
-        meter = RobustnessMeter(logits_fn, judgement)
-        found = meter.measure(images, examples.labels, seed=values.seed).summary()
+        for path in paths
+    }
+    radii = evaluate_flags.radii(values)
+    plan = {
+        "models": {path: models[path].sha256 for path in values.model},
+        "transfer_from": {path: models[path].sha256 for path in values.transfer_from},
+        "dataset": values.dataset,
+        "split": values.test_split,
+        "num_examples": number,
+        "examples_sha256": _digest(examples),
+        "norm": values.norm,
+        "eps": list(radii),
+        "suite": values.suite,
+        "seed": values.seed,
+        "batch_size": values.batch_size,
+        "input_range": list(values.input_range),
+        "signature": values.signature,
+    }
+    folder = EvaluationFolder(_out(values, plan))
+    is_mnist_linf = values.dataset == "mnist" and values.norm == "linf"
+    evaluations = []
+    with folder.open(plan):
         print(
-            f"{values.norm}, eps {eps:.4g}: clean {100 * found['accuracy']:.2f} %, "
-            f"robust {100 * found['robust_accuracy']:.2f} %; average margin "
-            f"{found['average_margin']:.4f} ({100 * found['above_max_eps']:.2f} % more "
-            f"than {judgement.max_eps:.4g}, counted as that)\n"
-            f"  attack: {judgement.describe()}, seed {values.seed}",
+            f"{len(values.model)} model(s) on {number} of {total} {values.dataset} "
+            f"{values.test_split} images; state and report in {folder.path}",
             flush=True,
         )
+        for at, path in enumerate(values.model):
+            evaluations.append(
+                evaluate(
+                    models[path].logits_fn,
+                    examples.unit_range_source(),
+                    examples.labels,
+                    norm=values.norm,
+                    eps=list(radii),
+                    suite=values.suite,
+                    model=path,
+                    seed=values.seed,
+                    batch_size=min(values.batch_size, number),
+                    transfer_from={
+                        name: models[name].logits_fn for name in values.transfer_from
+                    },
+                    has_gradient=models[path].has_gradient,
+                    pgd_step=_PGD_STEP_MNIST_LINF if is_mnist_linf else _PGD_STEP,
+                    save_to=folder.state_of(at),
+                    on_progress=ProgressLines(sys.stdout).show,
+                )
+            )
+        context: dict[str, Any] = {
+            "models": {
+                path: {
+                    "path": str(model.path),
+                    "kind": model.kind,
+                    "sha256": model.sha256,
+                    "signature": model.signature,
+                    "input_range": list(values.input_range),
+                    "has_gradient": model.has_gradient,
+                }
+                for path, model in models.items()
+            },
+            "data": {
+                "dataset": values.dataset,
+                "split": values.test_split,
+                "num_examples": number,
+                "of": total,
+            },
+            "command": command,
+            "versions": describe_versions(),
+            "eps_text": radii,
+            "class_names": list(data.class_names),
+        }
+        write_report(evaluations, folder.path, context=context)
+    print(text_table(evaluations))
+    print(f"The report: {folder.path / 'report.md'}")
+    doubts = sorted({w.name for e in evaluations for w in e.warnings})
+    if values.fail_on_warning and doubts:
+        raise RunError(
+            f"--fail_on_warning: {len(doubts)} sanity check(s) give reason for doubt "
+            f"(failed: {'; '.join(doubts)}); see {folder.path / 'report.md'}."
+        )
 
 
-def _define(values: flags.FlagValues) -> None:
-    for name in ("model", "data_dir", "source_dir"):
-        flags.DEFINE_string(name, None, _FLAGS[name], flag_values=values)
-    for name, default in (("dataset", "digits"), ("test_split", "test")):
-        flags.DEFINE_string(name, default, _FLAGS[name], flag_values=values)
-    flags.DEFINE_enum(
-        "norm", "linf", ("linf", "l2"), _FLAGS["norm"], flag_values=values
-    )
-    flags.DEFINE(
-        ListParser(parse_number), "eps", None, _FLAGS["eps"], flag_values=values
-    )
-    for name in ("num_examples", "seed"):
-        flags.DEFINE_integer(name, 0, _FLAGS[name], lower_bound=0, flag_values=values)
-    flags.DEFINE_boolean("help", False, "show this", flag_values=values)
+def _digest(examples: Any) -> str:
+    digest = hashlib.sha256(examples.images.tobytes())
+    digest.update(examples.labels.tobytes())
+    return digest.hexdigest()
+
+
+def _out(values: flags.FlagValues, plan: dict[str, Any]) -> pathlib.Path:
+    if values.out:
+        return pathlib.Path(values.out)
+    short = hashlib.sha256(json.dumps(plan).encode()).hexdigest()[:8]
+    name = f"{values.dataset}-{values.norm}-{values.suite}-{short}"
+    return pathlib.Path("evaluations") / name
 
 
 if __name__ == "__main__":

@@ -58,6 +58,31 @@ class Examples:
             return self.images.astype(np.float32) / np.float32(255)
         return self.images
 
+    def unit_range_source(self) -> "UnitRangeImages":
+        """Returns the images as float32 in [0, 1], made when they are asked for."""
+        return UnitRangeImages(self)
+
+
+class UnitRangeImages:
+    """Images in [0, 1] that take no memory beside their bytes.
+
+    Args:
+        examples: Whose images.
+    """
+
+    def __init__(self, examples: Examples) -> None:
+        self._examples = examples
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Is [n, height, width, channels]."""
+        return self._examples.images.shape
+
+    def __getitem__(self, places: np.ndarray) -> np.ndarray:
+        """Returns the images at `places` `[n]`, float32 in [0, 1]."""
+        few = Examples(self._examples.images[places], self._examples.labels[places])
+        return few.images_in_unit_range()
+
 
 @dataclass(frozen=True, eq=False)
 class ImageDataset:

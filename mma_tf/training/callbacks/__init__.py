@@ -5,6 +5,7 @@ from mma_tf.training.callbacks.checkpointing import Checkpointing
 from mma_tf.training.callbacks.margin_validation import MarginValidation
 from mma_tf.training.callbacks.piecewise_schedule import PiecewiseSchedule
 from mma_tf.training.callbacks.plain_progress import PlainProgress
+from mma_tf.training.callbacks.robust_validation import RobustValidation
 from mma_tf.training.callbacks.stop_on_non_finite import StopOnNonFinite
 from mma_tf.training.callbacks.stop_on_signal import Interrupted, StopOnSignal
 from mma_tf.training.callbacks.throughput import Throughput
@@ -16,6 +17,7 @@ __all__ = [
     "MarginValidation",
     "PiecewiseSchedule",
     "PlainProgress",
+    "RobustValidation",
     "StopOnNonFinite",
     "StopOnSignal",
     "Throughput",

@@ -6,6 +6,7 @@ import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
+import keras
 import numpy as np
 
 from mma_tf.errors import UserError
@@ -18,6 +19,7 @@ from mma_tf.evaluation.stream import ranked_targets
 from mma_tf.evaluation.suite_run import Subject, SuiteRun
 from mma_tf.evaluation.suites import Stage, make_stages
 from mma_tf.evaluation.verification import misclassified
+from mma_tf.models.inference import at_least_float32, inference_logits_fn
 from mma_tf.noise import fold_in
 from mma_tf.norms.registry import get_norm
 from mma_tf.types import LogitsFn, NormName
@@ -40,7 +42,7 @@ class ImageSource(Protocol):
 
 
 def evaluate(
-    logits_fn: LogitsFn,
+    logits_fn: LogitsFn | keras.Model,
     images: ImageSource | np.ndarray,
     labels: np.ndarray,
     *,
@@ -50,9 +52,10 @@ def evaluate(
     model: str = "model",
     seed: int = 0,
     batch_size: int = 250,
-    transfer_from: Mapping[str, LogitsFn] | None = None,
+    transfer_from: Mapping[str, LogitsFn | keras.Model] | None = None,
     has_gradient: bool = True,
     pgd_step: float = 0.25,
+    run_checks: bool = True,
     save_to: pathlib.Path | None = None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> Evaluation:
@@ -65,8 +68,8 @@ def evaluate(
 
     Args:
         logits_fn: Images `[batch, height, width, channels]` in [0, 1] to logits
-            `[batch, classes]`, in inference mode: a Keras model in a
-            `lambda images: model(images, training=False)`, a loaded SavedModel, ...
+            `[batch, classes]`, in inference mode; or a Keras model, which is put into
+            that mode.
         images: `[examples, height, width, channels]`, floating, in [0, 1].
         labels: `[examples]`, whole numbers in [0, classes).
         norm: "linf" or "l2".
@@ -79,6 +82,7 @@ def evaluate(
         has_gradient: Whether gradients can be taken; without, the black-box attacks
             take the place of the suite.
         pgd_step: Length of the steps of suite "paper", in units of eps.
+        run_checks: Whether to look for signs that the figures cannot be trusted.
         save_to: A folder where the state is saved twice a minute: the same call goes on
             from there after a kill, and ends with the same figures.
         on_progress: Told where the evaluation is; may raise to stop.
@@ -87,6 +91,7 @@ def evaluate(
         UserError: If an argument is not as said here.
         OSError: If the state cannot be saved.
     """
+    logits_fn = _bound(logits_fn)
     labels = np.reshape(np.asarray(labels), -1)
     radii = _checked_radii(eps, suite, norm, images.shape)
     fetch = _checked_images(images, labels, batch_size)
@@ -94,7 +99,7 @@ def evaluate(
     logits = _logits(predict, fetch, len(labels), batch_size)
     num_classes = logits.shape[1]
     _check_labels(labels, num_classes)
-    sources = dict(transfer_from or {})
+    sources = {name: _bound(fn) for name, fn in (transfer_from or {}).items()}
     stages = make_stages(
         suite,
         norm=norm,
@@ -125,7 +130,7 @@ def evaluate(
         subject, stages, records, predict, save_to=save_to, on_progress=on_progress
     )
     run.run()
-    checks = _checks(subject, run, predict, logits, has_gradient)
+    checks = _checks(subject, run, predict, has_gradient) if run_checks else []
     return Evaluation(
         model=model,
         norm=norm,
@@ -148,7 +153,7 @@ def evaluate(
 
 
 def estimate_margins(
-    logits_fn: LogitsFn,
+    logits_fn: LogitsFn | keras.Model,
     images: ImageSource | np.ndarray,
     labels: np.ndarray,
     *,
@@ -171,6 +176,12 @@ def estimate_margins(
         UserError: If an argument is not as said there.
     """
     return evaluate(logits_fn, images, labels, norm=norm, suite="margins", **options)
+
+
+def _bound(classifier: LogitsFn | keras.Model) -> LogitsFn:
+    if isinstance(classifier, keras.Model):
+        return inference_logits_fn(classifier)
+    return lambda images: at_least_float32(classifier(images))
 
 
 def _checked_radii(
@@ -271,7 +282,6 @@ def _checks(
     subject: Subject,
     run: SuiteRun,
     predict: Predictor,
-    logits: np.ndarray,
     has_gradient: bool,
 ) -> list[Check]:
     records, eps = run.records, subject.eps

@@ -1,0 +1,99 @@
+"""The folder of an evaluation: what is in it, and whether it may be used."""
+
+import contextlib
+import fcntl
+import json
+import pathlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from mma_tf.errors import UserError
+from mma_tf.files import write_text_atomically
+
+
+class EvaluationFolder:
+    """Where an evaluation keeps its state and writes its report.
+
+    It belongs to one evaluation: the same command goes on in it, another is refused.
+
+    Attributes:
+        path: The folder.
+        plan: What is evaluated, written at the start.
+
+    Args:
+        path: The folder; made when it is opened.
+    """
+
+    def __init__(self, path: pathlib.Path) -> None:
+        self.path = path
+        self.plan = path / "plan.json"
+
+    def state_of(self, number: int) -> pathlib.Path:
+        """Returns the folder for the state of a model's evaluation, and makes it."""
+        folder = self.path / "state" / str(number)
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    @contextlib.contextmanager
+    def open(self, plan: Mapping[str, Any]) -> Iterator[None]:
+        """Keeps the folder for one process and one evaluation.
+
+        Args:
+            plan: All that the figures depend on, of plain JSON values.
+
+        Raises:
+            UserError: If another process is at work in it, it holds something else, or
+                it cannot be written.
+        """
+        self._check_not_foreign()
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            file = (self.path / ".lock").open("w")
+        except OSError as error:
+            raise UserError(
+                f"Invalid `--out`: {self.path} cannot be written "
+                f"({error.strerror or error}); give another --out."
+            ) from error
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise UserError(
+                    f"Invalid `--out`: another process is at work in {self.path}; wait "
+                    "for it, or give another --out."
+                ) from error
+            if self.plan.exists():
+                self._check_same(plan)
+            else:
+                text = json.dumps(plan, indent=2) + "\n"
+                write_text_atomically(self.plan, text)
+            yield
+
+    def _check_not_foreign(self) -> None:
+        if self.plan.exists() or not self.path.exists():
+            return
+        entries = self.path.iterdir() if self.path.is_dir() else [self.path]
+        # What is there when another process has just begun, or was killed at that.
+        if any(entry.name not in {".lock", "plan.json.partial"} for entry in entries):
+            raise UserError(
+                f"Invalid `--out`: {self.path} exists and is not an evaluation of this "
+                "program (it has no plan.json); give a new or empty folder."
+            )
+
+    def _check_same(self, plan: Mapping[str, Any]) -> None:
+        try:
+            old = json.loads(self.plan.read_text("utf-8"))
+        except ValueError:
+            old = {}
+        # As JSON gives it back: tuples become lists.
+        new = json.loads(json.dumps(plan))
+        differences = [
+            f"{key} was {json.dumps(old.get(key))}, now {json.dumps(new.get(key))}"
+            for key in sorted(old.keys() | new.keys())
+            if old.get(key) != new.get(key)
+        ]
+        if differences:
+            raise UserError(
+                f"Invalid `--out`: {self.path} holds another evaluation "
+                f"({'; '.join(differences)}); give another --out."
+            )
