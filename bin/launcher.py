@@ -30,6 +30,7 @@ IMPORTED_PACKAGES = (
     "absl",
     "importlib_resources",
     "keras",
+    "matplotlib",
     "numpy",
     "sklearn",
     "tensorflow",

@@ -23,6 +23,16 @@ def write_text_atomically(path: pathlib.Path, text: str) -> None:
         file.write(text.encode("utf-8"))
 
 
+def write_bytes_atomically(path: pathlib.Path, content: bytes) -> None:
+    """Writes `content` to `path`, which holds the old or the new bytes at any moment.
+
+    Raises:
+        OSError: If it cannot be written; the old file is then as it was.
+    """
+    with _replacing(path) as file:
+        file.write(content)
+
+
 def write_arrays_atomically(
     path: pathlib.Path, arrays: Mapping[str, np.ndarray]
 ) -> None:

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from mma_tf.errors import UserError, reason_of
 from mma_tf.export import DESCRIPTION, SAVED_MODEL
-from mma_tf.models.inference import at_least_float32, inference_logits_fn
+from mma_tf.models.inference import at_least_float32
 from mma_tf.models.logits import are_probabilities
 from mma_tf.saved_models import load_endpoint
 from mma_tf.types import LogitsFn, Tensor
@@ -118,8 +118,13 @@ def load_classifier(
             f"--signature={signature}"
         )
     dtype, batch_size, used = None, None, None
+    function: Callable[[Tensor], Any]
     if is_keras:
-        function: Callable[[Tensor], Any] = inference_logits_fn(_load_keras(found))
+        model = _load_keras(found)
+
+        def function(images: Tensor) -> Any:
+            return model(images, training=False)
+
     else:
         used, function, dtype, batch_size = load_endpoint(found, signature)
     if batch_size is not None:
@@ -136,7 +141,8 @@ def load_classifier(
         if dtype is not None and dtype != pixels.dtype:
             # Bytes: the nearest one, as an image file would hold.
             pixels = tf.cast(tf.round(pixels) if dtype.is_integer else pixels, dtype)
-        return at_least_float32(function(pixels))
+        outputs = function(pixels)
+        return at_least_float32(outputs) if tf.is_tensor(outputs) else outputs
 
     if dtype is not None and dtype.is_integer and (low, high) == (0.0, 1.0):
         raise UserError(

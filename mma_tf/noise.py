@@ -12,6 +12,8 @@ from mma_tf.types import Seed, Tensor
 
 # Named, since the automatic choice differs between devices and under XLA.
 _ALGORITHM = "philox"
+# So many bits of a number below 1 its type holds, wherever below 1 it is.
+_MANTISSA_BITS = {tf.float16: 10, tf.bfloat16: 7, tf.float32: 23, tf.float64: 52}
 
 
 def as_seed(seed: Seed) -> Tensor:
@@ -106,4 +108,12 @@ def uniform_each(
 
 
 def _uniform(shape: Tensor, seed: Tensor, dtype: tf.DType) -> Tensor:
-    return tf.random.stateless_uniform(shape, seed, dtype=dtype, alg=_ALGORITHM)
+    # From bits: XLA makes other floats of them than TensorFlow does, which for float32
+    # takes the lowest 23, as is done here.
+    drawn = tf.uint64 if dtype == tf.float64 else tf.uint32
+    bits = tf.random.stateless_uniform(
+        shape, seed, minval=None, maxval=None, dtype=drawn, alg=_ALGORITHM
+    )
+    kept = _MANTISSA_BITS[dtype]
+    bits = tf.bitwise.bitwise_and(bits, tf.constant(2**kept - 1, drawn))
+    return tf.cast(bits, dtype) * tf.cast(2.0**-kept, dtype)

@@ -18,8 +18,10 @@ TESTS = "tests"
 
 # What is installed for an import. tensorflow-datasets forgets one of its own.
 DISTRIBUTIONS = {
+    "PIL": ("pillow",),
     "absl": ("absl-py",),
     "keras": ("keras",),
+    "matplotlib": ("matplotlib",),
     "numpy": ("numpy",),
     "psutil": ("psutil",),
     "pytest": ("pytest",),

@@ -22,12 +22,15 @@ LAYERS = (
     ("training",),
     (
         "checkpoints",
+        "evaluation_folder",
         "experiment",
         "export",
         "load",
         "methods",
+        "report",
         "results_table",
         "run_directory",
+        "saved_models",
         "strategy",
         "versions",
     ),
@@ -44,8 +47,21 @@ NEVER = (
     ("training.mma_model", "evaluation"),
 )
 # These must start fast: --help loads them.
-LIGHT = ("mma_tf", "mma_tf.recipes", "mma_tf.cli.flags")
-HEAVY = {"keras", "numpy", "scipy", "sklearn", "tensorflow", "tensorflow_datasets"}
+LIGHT = (
+    "mma_tf",
+    "mma_tf.recipes",
+    "mma_tf.cli.flags",
+    "mma_tf.cli.evaluate_flags",
+)
+HEAVY = {
+    "keras",
+    "matplotlib",
+    "numpy",
+    "scipy",
+    "sklearn",
+    "tensorflow",
+    "tensorflow_datasets",
+}
 
 
 def below_library(name: str) -> str:

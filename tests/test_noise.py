@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mma_tf.noise import as_seed, fold_in, uniform_like
+from mma_tf.noise import as_seed, fold_in, seeds_of, uniform_each, uniform_like
 
 # Devices can only be split before TensorFlow starts.
 TWO_DEVICES = """
@@ -45,8 +45,9 @@ def test_a_draw_is_a_function_of_its_seed_alone():
     images = tf.zeros([4, 3, 3, 1])
     first = uniform_like(images, 5)
     np.testing.assert_array_equal(uniform_like(images, 5), first)
-    compiled = tf.function(lambda x: uniform_like(x, 5), jit_compile=True)
-    np.testing.assert_array_equal(compiled(images), first)
+    # The seed as an argument: a constant one would be drawn from before XLA compiles.
+    compiled = tf.function(uniform_like, jit_compile=True)
+    np.testing.assert_array_equal(compiled(images, tf.constant(5)), first)
     assert np.all(uniform_like(images, 6) != first)
 
 
@@ -56,6 +57,58 @@ def test_draws_have_the_images_dtype_and_fill_the_unit_range(dtype):
     assert draws.dtype == dtype
     assert 0 <= np.min(draws) < 0.01
     assert 0.99 < np.max(draws) < 1
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+def test_compiled_draws_are_the_same_and_below_one(dtype):
+    images = tf.zeros([5000, 7], dtype)
+    compiled = tf.function(uniform_like, jit_compile=True)
+    for seed in (0, 2**40 + 3):
+        draws = uniform_like(images, seed)
+        again = compiled(images, tf.constant(seed, tf.int64))
+        np.testing.assert_array_equal(draws, again)
+        assert np.max(draws) < 1
+        mean = tf.reduce_mean(tf.cast(draws, tf.float64))
+        np.testing.assert_allclose(mean, 0.5, atol=0.01)
+
+
+def test_an_examples_seed_is_that_of_its_index_alone():
+    seeds = seeds_of(7, tf.constant([0, 5, 2**33]))
+    assert seeds.shape == [3, 2]
+    for seed, index in zip(seeds, (0, 5, 2**33), strict=True):
+        np.testing.assert_array_equal(seed, fold_in(7, index))
+    np.testing.assert_array_equal(seeds_of(7, tf.constant([5])), seeds[1:2])
+    assert np.all(np.any(seeds != seeds_of(8, tf.constant([0, 5, 2**33])), axis=1))
+
+
+def test_an_examples_draw_does_not_depend_on_its_batch():
+    seeds = seeds_of(7, tf.range(5))
+    draws = uniform_each([3, 4], seeds, tf.range(5), dtype=tf.float64)
+    assert draws.shape == [5, 3, 4]
+    assert draws.dtype == tf.float64
+    order = [3, 0]
+    some = uniform_each(
+        [3, 4], tf.gather(seeds, order), tf.constant(order), dtype=tf.float64
+    )
+    np.testing.assert_array_equal(some, tf.gather(draws, order))
+    assert len(np.unique(draws)) == 5 * 12
+    # Compiled, and with a batch of unknown size.
+    compiled = tf.function(
+        lambda seeds, numbers: uniform_each([3, 4], seeds, numbers, dtype=tf.float64),
+        input_signature=[
+            tf.TensorSpec([None, 2], tf.int64),
+            tf.TensorSpec([None], tf.int32),
+        ],
+        jit_compile=True,
+    )
+    np.testing.assert_array_equal(compiled(seeds, tf.range(5)), draws)
+
+
+def test_one_number_for_all_is_that_number_for_each_and_another_draws_anew():
+    seeds = seeds_of(1, tf.range(3))
+    draws = uniform_each([6], seeds, 4)
+    np.testing.assert_array_equal(draws, uniform_each([6], seeds, tf.fill([3], 4)))
+    assert np.all(draws != uniform_each([6], seeds, 5))
 
 
 def test_other_numbers_folded_in_give_other_seeds():

@@ -236,7 +236,17 @@ def value_and_gradient(
             "Invalid `logits_fn`: expected a function whose gradient can be taken. "
             "Received: one with none (the black-box attacks need none)"
         )
-    return (values, logits), gradients
+    return (values, logits), finite(gradients)
+
+
+def finite(gradients: Tensor) -> Tensor:
+    """Returns `gradients` with 0 for NaN and the largest number for infinity.
+
+    A pixel whose slope is unknown stays where it is. Were it to become NaN, so would
+    the logits, and the point would pass for an error.
+    """
+    known = tf.where(tf.math.is_nan(gradients), tf.zeros_like(gradients), gradients)
+    return tf.clip_by_value(known, known.dtype.min, known.dtype.max)
 
 
 def keep_smallest(state: Any, points: Tensor, size: Tensor, adversarial: Tensor) -> Any:

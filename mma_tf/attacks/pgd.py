@@ -74,6 +74,11 @@ def pgd(
             tape.watch(points)
             values = loss(labels, logits_fn(points))
         gradients = tape.gradient(values, points)
+        if gradients is None:
+            raise ValueError(
+                "Invalid `logits_fn`: expected a function whose gradient can be taken. "
+                "Received: one with none (the black-box attacks need none)"
+            )
         points = points + lengths * geometry.ascent_direction(gradients)
         return iteration + 1, geometry.project(points, images, radii)
 

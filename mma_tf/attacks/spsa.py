@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from mma_tf.attacks.iterative import Problem, is_error, nothing_found
+from mma_tf.attacks.iterative import Problem, finite, is_error, nothing_found
 from mma_tf.losses.logit_margin import logit_margin_loss
 from mma_tf.noise import uniform_each
 from mma_tf.norms.registry import get_norm
@@ -130,7 +130,7 @@ class SPSA:
 
             above = losses_at(points[:, tf.newaxis] + offsets)
             below = losses_at(points[:, tf.newaxis] - offsets)
-            slopes = (above - below) / (2 * self.delta) * signs
+            slopes = finite((above - below) / (2 * self.delta)) * signs
             return number + 1, total + tf.reduce_sum(slopes, axis=1)
 
         _, total = tf.while_loop(

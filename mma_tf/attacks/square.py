@@ -14,8 +14,11 @@ from mma_tf.noise import uniform_each
 from mma_tf.per_example import select
 from mma_tf.types import LogitsFn, NormName, Tensor
 
-# Up to which of 10,000 queries the share of changed pixels is halved how often.
+# The share of changed pixels is halved after each of these, of 10,000 queries.
+_SCHEDULE_QUERIES = 10_000
 _HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
+# Rows of the table of random numbers, a prime.
+_TABLE_ROWS = 10_007
 # Random numbers of a query: two windows, and as many signs as there are channels.
 _NUM_POSITIONS = 5
 
@@ -29,9 +32,8 @@ class SquareState(NamedTuple):
     points: Tensor
     best_points: Tensor
     best_loss: Tensor
-    # The example's own place in the table of random numbers.
-    first_row: Tensor
-    shifts: Tensor
+    # The example's own way through the table of random numbers.
+    stream: Tensor
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,16 +47,20 @@ class Square:
         norm: "linf" or "l2".
         num_queries: Forward passes after the first.
         first_share: Share of the pixels that is changed at first.
+        rescale_schedule: Whether the schedule, which is made for 10,000 queries, is
+            compressed to `num_queries`. AutoAttack breaks off instead, half way.
 
     Reference: Andriushchenko et al., ECCV 2020 (arXiv 1912.00049), with the loss and
     the schedule of AutoAttack (arXiv 2003.01690).
     Differs from AutoAttack's code: every example has windows of its own (theirs share
-    one over the batch), and a window may touch the last row and column.
+    one over the batch), a window may touch the last row and column, and in linf one
+    that has the proposed colour already gets the opposite one.
     """
 
     norm: NormName
     num_queries: int = 5000
     first_share: float = 0.8
+    rescale_schedule: bool = False
     forward_passes: int = dataclasses.field(default=1, init=False, repr=False)
     backward_passes: int = dataclasses.field(default=0, init=False, repr=False)
 
@@ -72,9 +78,7 @@ class Square:
                 f"channels]. Received: shape={images.shape}"
             )
         noise = uniform_each(images.shape[1:], problem.seeds, 0, dtype=images.dtype)
-        channels = images.shape[-1]
-        shifts = uniform_each([_NUM_POSITIONS + channels + 1], problem.seeds, 1)
-        rows = tf.cast(shifts[:, -1] * self.num_queries, tf.int32)
+        streams = uniform_each([3], problem.seeds, 1) * _TABLE_ROWS
         points = get_proposals(self.norm).first(noise, images, problem.eps)
         return SquareState(
             iteration=tf.zeros_like(problem.labels, tf.int32),
@@ -83,8 +87,7 @@ class Square:
             points=points,
             best_points=points,
             best_loss=-nothing_found(images),
-            first_row=rows,
-            shifts=shifts[:, :-1],
+            stream=tf.cast(streams, tf.int64),
         )
 
     def step(
@@ -97,13 +100,7 @@ class Square:
         error = is_error(problem.labels, logits)
         better = (values > state.best_loss) | error
         best_points = select(better, state.points, state.best_points)
-        # A table, turned and shifted for each example: numbers of its own for each of
-        # thousands of queries would fill the memory.
-        table = np.random.default_rng(0).random(
-            (self.num_queries, _NUM_POSITIONS + images.shape[-1]), np.float32
-        )
-        row = (state.iteration + state.first_row) % self.num_queries
-        numbers = tf.math.floormod(tf.gather(table, row) + state.shifts, 1.0)
+        numbers = _numbers(state, _NUM_POSITIONS + images.shape[-1])
         proposals = get_proposals(self.norm)
         sides = proposals.sides(self._shares(), *images.shape[1:3])
         points = proposals.next(
@@ -127,8 +124,23 @@ class Square:
 
     def _shares(self) -> list[float]:
         """Returns the share of the pixels that each query changes."""
-        scaled = (
-            10_000 * query // self.num_queries for query in range(self.num_queries + 1)
-        )
-        halvings = (sum(at > bound for bound in _HALVINGS) for at in scaled)
+        scale = _SCHEDULE_QUERIES / self.num_queries if self.rescale_schedule else 1
+        numbers = (int(query * scale) for query in range(self.num_queries + 1))
+        halvings = (sum(at > bound for bound in _HALVINGS) for at in numbers)
         return [self.first_share / math.pow(2, number) for number in halvings]
+
+
+def _numbers(state: SquareState, count: int) -> Tensor:
+    """Returns uniform numbers for the next query of each example, `[batch, count]`.
+
+    Sums of two rows of a table, at which each example arrives in its own way: numbers
+    of its own for thousands of queries would fill the memory, and to draw them at each
+    query would take longer than the query.
+    """
+    table = np.random.default_rng(0).random((_TABLE_ROWS, count), np.float32)
+    query = tf.cast(state.iteration, tf.int64)
+    first, stride, start = tf.unstack(state.stream, axis=1)
+    one = tf.gather(table, (query + first) % _TABLE_ROWS)
+    stride = 1 + stride % (_TABLE_ROWS - 1)
+    other = tf.gather(table, (query * stride + start) % _TABLE_ROWS)
+    return tf.math.floormod(one + other, 1.0)

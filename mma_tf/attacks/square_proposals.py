@@ -10,7 +10,7 @@ import tensorflow as tf
 from mma_tf.box import clip_to_box
 from mma_tf.norms.l2 import L2
 from mma_tf.norms.linf import LInf
-from mma_tf.per_example import over_pixels
+from mma_tf.per_example import over_pixels, select
 from mma_tf.types import Tensor
 
 # The pattern of l2 needs a centre and two halves.
@@ -106,8 +106,15 @@ class LInfProposals:
             * over_pixels(eps, images)
             * tf.cast(signs[:, tf.newaxis, tf.newaxis, :], images.dtype)
         )
-        changed = tf.where(window[..., tf.newaxis], points + colour, points)
-        return LInf().project(changed, images, eps)
+        window = window[..., tf.newaxis]
+        changed = LInf().project(tf.where(window, points + colour, points), images, eps)
+        # A window that has the colour already gets the opposite one, or the query would
+        # be wasted: half of them are where one pixel of one channel is left to change.
+        opposite = LInf().project(
+            tf.where(window, points - colour, points), images, eps
+        )
+        is_same = tf.reduce_all(changed == points, axis=[1, 2, 3])
+        return select(is_same, opposite, changed)
 
 
 class L2Proposals:
@@ -122,8 +129,10 @@ class L2Proposals:
         below, right = height - top - down * side, width - left - across * side
         pattern = np.pad(tiled, ((top, below), (left, right)))
         # One sign for each tile and channel: that of the tile's first pixel.
-        rows = np.minimum(top + np.arange(height) // side * side, height - 1)
-        columns = np.minimum(left + np.arange(width) // side * side, width - 1)
+        rows = top + (np.arange(height) - top) // side * side
+        rows = np.clip(rows, 0, height - 1)
+        columns = left + (np.arange(width) - left) // side * side
+        columns = np.clip(columns, 0, width - 1)
         noise = tf.gather(tf.gather(noise, rows, axis=1), columns, axis=2)
         deltas = tf.sign(noise - 0.5) * tf.cast(pattern, images.dtype)[..., tf.newaxis]
         return _at_length(deltas, images, eps)
@@ -164,13 +173,13 @@ class L2Proposals:
         in_window = tf.where(window, deltas, tf.zeros_like(deltas))
         added = pattern * tf.cast(signs[:, tf.newaxis, tf.newaxis, :], images.dtype)
         added += in_window / (_length(in_window) + _SMALLEST_SQUARE)
-        # The window gets its own length, that of the other, which is emptied, and what
-        # the box had cut off: for each channel an equal part.
+        added = tf.where(window, added, tf.zeros_like(added))
+        # Each channel of the window gets its own length, that of the other window,
+        # which is emptied, and an equal part of what the box had cut off.
         sizes = over_pixels(L2().size(deltas), deltas)
         unused = tf.maximum(over_pixels(eps, images) ** 2 - sizes**2, 0) / channels
         both = tf.where(window | other, deltas, tf.zeros_like(deltas))
-        owned = tf.reduce_sum(both**2, axis=[1, 2, 3], keepdims=True) / channels
-        length = tf.sqrt(unused + owned)
+        length = tf.sqrt(unused + _length(both) ** 2)
         added *= length / (_length(added) + _SMALLEST_SQUARE)
         kept = tf.where(other, tf.zeros_like(deltas), deltas)
         return _at_length(tf.where(window, added, kept), images, eps)

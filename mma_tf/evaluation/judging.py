@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
@@ -18,6 +19,7 @@ from mma_tf.evaluation.results import Check, Evaluation
 from mma_tf.evaluation.stream import ranked_targets
 from mma_tf.evaluation.suite_run import Subject, SuiteRun
 from mma_tf.evaluation.suites import Stage, make_stages
+from mma_tf.evaluation.tables import PrintableEvaluation
 from mma_tf.evaluation.verification import misclassified
 from mma_tf.models.inference import at_least_float32, inference_logits_fn
 from mma_tf.noise import fold_in
@@ -125,13 +127,13 @@ def evaluate(
             stages, labels, predictions, norm, radii, seed, batch_size, model
         ),
     )
-    records = Records(correct, predictions, fetch, num_radii=max(len(radii), 1))
+    records = Records(correct, predictions, fetch, radii=radii or (math.inf,))
     run = SuiteRun(
         subject, stages, records, predict, save_to=save_to, on_progress=on_progress
     )
     run.run()
     checks = _checks(subject, run, predict, has_gradient) if run_checks else []
-    return Evaluation(
+    return PrintableEvaluation(
         model=model,
         norm=norm,
         suite=suite,

@@ -1,11 +1,11 @@
 """What is known of each example so far, while a suite runs."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from mma_tf.evaluation.results import Gallery
-from mma_tf.evaluation.verification import Verdict
+from mma_tf.evaluation.verification import Verdict, is_within
 
 # So many images are shown with their nearest errors.
 _NUM_SHOWN = 8
@@ -19,7 +19,7 @@ class Records:
         correct: `[examples]` whether the clean image is classified right.
         predictions: `[examples]` of the clean images.
         fetch: Places of examples to their images, float32 in [0, 1].
-        num_radii: How many radii there are; 1 for margins.
+        radii: In ascending order, in pixel units; infinite for margins.
     """
 
     def __init__(
@@ -28,12 +28,13 @@ class Records:
         predictions: np.ndarray,
         fetch: Callable[[np.ndarray], np.ndarray],
         *,
-        num_radii: int,
+        radii: Sequence[float],
     ) -> None:
         self.correct = correct
         self.predictions = predictions
-        self.robust = np.repeat(correct[np.newaxis], num_radii, axis=0)
-        self.fooled_by = np.full((num_radii, len(correct)), _NOT_FOOLED, np.int32)
+        self._radii = radii
+        self.robust = np.repeat(correct[np.newaxis], len(radii), axis=0)
+        self.fooled_by = np.full((len(radii), len(correct)), _NOT_FOOLED, np.int32)
         self.sizes = np.where(correct, np.inf, 0.0)
         self.num_outside = 0
         self.num_denied = 0
@@ -43,60 +44,41 @@ class Records:
         self._adversarial = self._images.copy()
         self._shown_predictions = predictions[self._shown]
 
-    def begin_radius(self, number: int) -> None:
-        """Takes errors of the radius before over: the larger ball holds them, too."""
-        if number:
-            known = ~self.robust[number - 1]
-            self.robust[number] &= ~known
-            self.fooled_by[number] = self.fooled_by[number - 1]
-
-    def note(
-        self,
-        number: int,
-        stage: int,
-        examples: np.ndarray,
-        points: np.ndarray,
-        verdict: Verdict,
-        *,
-        claimed: bool,
-    ) -> None:
-        """Notes the points that are errors, near enough, and nearer than known.
+    def refuse(self, verdict: Verdict) -> None:
+        """Counts claims that turned out to be false.
 
         Args:
-            number: Of the radius.
-            stage: Of the attack, among all.
-            examples: `[n]` their places.
-            points: `[n, ...]` float32.
-            verdict: What is true of them.
-            claimed: Whether the attack says that each is an error.
+            verdict: What is true of points that an attack called errors.
         """
         self.num_outside += int(np.sum(~verdict.inside))
-        if claimed:
-            self.num_denied += int(np.sum(verdict.inside & ~verdict.error))
-        for at in np.flatnonzero(verdict.inside & verdict.error):
-            example, distance = examples[at], verdict.distance[at]
-            if self.robust[number, example]:
-                self.robust[number, example] = False
-                self.fooled_by[number, example] = stage
-            if distance < self.sizes[example]:
-                self.sizes[example] = distance
-                self._show(example, points[at], verdict.prediction[at])
+        self.num_denied += int(np.sum(verdict.inside & ~verdict.error))
 
-    def note_margin(
+    def note(
         self, stage: int, examples: np.ndarray, points: np.ndarray, verdict: Verdict
     ) -> None:
-        """Notes the points that are errors nearer than those known.
+        """Notes verified errors, at every radius whose ball they are in.
+
+        So an error that was found in a large ball, and turned out to be near, counts in
+        the smaller ones, too.
 
         Args:
             stage: Of the attack, among all.
             examples: `[n]` their places.
-            points: `[n, ...]` float32.
+            points: `[n, ...]` float32, errors all of them.
             verdict: What is true of them.
         """
-        nearer = verdict.distance < self.sizes[examples]
-        sure = verdict.inside & verdict.error & nearer
-        self.fooled_by[0, examples[sure]] = stage
-        self.note(0, stage, examples, points, verdict, claimed=True)
+        for at, example in enumerate(examples):
+            distance = float(verdict.distance[at])
+            nearer = distance < self.sizes[example]
+            for number, eps in enumerate(self._radii):
+                first = self.robust[number, example] and is_within(distance, eps)
+                # Of margins, whose radius has no end, the nearest error counts.
+                if first or (nearer and np.isinf(eps)):
+                    self.robust[number, example] = False
+                    self.fooled_by[number, example] = stage
+            if nearer:
+                self.sizes[example] = distance
+                self._show(example, points[at], verdict.prediction[at])
 
     def _show(self, example: int, point: np.ndarray, prediction: int) -> None:
         for at in np.flatnonzero(self._shown == example):

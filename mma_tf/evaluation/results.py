@@ -103,7 +103,8 @@ class Evaluation:
         labels: `[examples]`.
         predictions: `[examples]` of the clean images.
         correct: `[examples]` whether the clean image is classified right.
-        robust: `[radii, examples]` whether it is, and every attack failed.
+        robust: `[radii, examples]` whether it is, and every attack failed, at this
+            radius or with an error that is in this ball at another.
         fooled_by: `[radii, examples]` index in `stages` of the attack that found the
             error that counts; -1 where none did.
         sizes: `[examples]` the distance of the nearest error that any attack found: an
@@ -194,9 +195,3 @@ class Evaluation:
     def stages_at(self, eps: float | None) -> Sequence[StageResult]:
         """Returns the attacks at a radius, in the order in which they were made."""
         return [stage for stage in self.stages if stage.eps == eps]
-
-    def __str__(self) -> str:
-        """Returns a table of the accuracies and the sanity checks."""
-        from mma_tf.evaluation.tables import text_table
-
-        return text_table([self])

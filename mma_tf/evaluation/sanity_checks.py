@@ -249,7 +249,7 @@ def black_box_probe(
         eps: Radius of the ball.
         seed: Of its random numbers.
     """
-    attack = Square(norm, _PROBE_QUERIES)
+    attack = Square(norm, _PROBE_QUERIES, rescale_schedule=True)
     found = tf.function(
         lambda images, labels: search(
             attack, logits_fn, images, labels, eps=eps, seed=seed, stop_in_ball=True

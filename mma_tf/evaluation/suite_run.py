@@ -19,7 +19,7 @@ from mma_tf.evaluation.records import Records
 from mma_tf.evaluation.results import StageResult
 from mma_tf.evaluation.stream import Slots, Stream, Work
 from mma_tf.evaluation.suites import Stage
-from mma_tf.evaluation.verification import verify
+from mma_tf.evaluation.verification import Verdict, verify
 from mma_tf.files import write_arrays_atomically
 from mma_tf.noise import fold_in
 from mma_tf.norms.registry import get_norm
@@ -141,14 +141,12 @@ class SuiteRun:
             for stage in self._stages:
                 if number == len(self.results):
                     if slots is None:
-                        self._begin_stage(level, stage)
+                        self._begin_stage(level)
                     self._run_stage(number, level, eps, stage, slots)
                     slots = None
                 number += 1
 
-    def _begin_stage(self, level: int, stage: Stage) -> None:
-        if stage is self._stages[0]:
-            self.records.begin_radius(level)
+    def _begin_stage(self, level: int) -> None:
         self._clock.stage_seconds = 0.0
         self._clock.stage_right = self._num_open(level)
 
@@ -165,7 +163,7 @@ class SuiteRun:
         evaluated = 0
 
         def report(examples: np.ndarray, points: np.ndarray, sizes: np.ndarray) -> None:
-            self._judge(number, level, eps, stage, examples, points, sizes)
+            self._judge(number, eps, stage, examples, points, sizes)
 
         def on_round(slots: Slots) -> None:
             nonlocal evaluated
@@ -262,38 +260,47 @@ class SuiteRun:
     def _judge(
         self,
         number: int,
-        level: int,
         eps: float | None,
         stage: Stage,
         examples: np.ndarray,
         points: np.ndarray,
         sizes: np.ndarray,
     ) -> None:
+        """Checks points again, brings errors nearer, and notes those."""
         subject = self._subject
         images, labels = subject.fetch(examples), subject.labels[examples]
-        if eps is None:
-            points, sizes = self._shortened(images, labels, points, sizes)
-            allowed = sizes
-        else:
-            allowed = np.full(len(examples), eps)
-        verdict = verify(
-            points,
-            images,
-            labels,
-            self._predict(points),
-            norm=subject.norm,
-            eps=allowed,
+        # A minimum-norm attack's error outside the ball claims to be at its distance.
+        claim = sizes if eps is None else np.maximum(sizes, eps)
+        is_claimed = stage.source is None
+        if not is_claimed:
+            claim = np.full(len(examples), eps)
+        verdict = self._verify(points, images, labels, claim)
+        if is_claimed:
+            self.records.refuse(verdict)
+        sure = verdict.inside & verdict.error
+        if not sure.any():
+            return
+        images, labels, points = images[sure], labels[sure], points[sure]
+        distance = verdict.distance[sure]
+        nearer = self._shortened(images, labels, points, distance)
+        verdict = self._verify(nearer, images, labels, distance)
+        sure_still = verdict.inside & verdict.error
+        self.records.note(
+            number,
+            examples[sure][sure_still],
+            nearer[sure_still],
+            Verdict(*(part[sure_still] for part in verdict)),
         )
-        claimed = stage.source is None
-        if eps is not None and claimed:
-            # A minimum-norm attack's error outside the ball is none at this radius.
-            near = sizes <= eps
-            examples, points = examples[near], points[near]
-            verdict = type(verdict)(*(part[near] for part in verdict))
-        if eps is None:
-            self.records.note_margin(number, examples, points, verdict)
-        else:
-            self.records.note(level, number, examples, points, verdict, claimed=claimed)
+
+    def _verify(
+        self,
+        points: np.ndarray,
+        images: np.ndarray,
+        labels: np.ndarray,
+        eps: np.ndarray,
+    ) -> Verdict:
+        norm = self._subject.norm
+        return verify(points, images, labels, self._predict(points), norm=norm, eps=eps)
 
     def _shortened(
         self,
@@ -301,7 +308,7 @@ class SuiteRun:
         labels: np.ndarray,
         points: np.ndarray,
         sizes: np.ndarray,
-    ) -> tuple[np.ndarray, np.ndarray]:
+    ) -> np.ndarray:
         size = self._subject.batch_size
         parts = []
         for start in range(0, len(images), size):
@@ -315,10 +322,8 @@ class SuiteRun:
                 tf.constant(fill_up(labels[chunk].astype(np.int32), size)),
                 found,
             )
-            held = len(points[chunk])
-            parts.append([part.numpy()[:held] for part in nearer])
-        nearer_points, nearer_sizes = zip(*parts, strict=True)
-        return np.concatenate(nearer_points), np.concatenate(nearer_sizes)
+            parts.append(nearer.images.numpy()[: len(points[chunk])])
+        return np.concatenate(parts)
 
     def _num_open(self, level: int) -> int:
         return int(np.sum(self.records.robust[level]))

@@ -3,7 +3,7 @@
 Reckoned in numpy and float64, apart from all code of the attacks.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -52,15 +52,24 @@ def verify(
     deltas = points.astype(np.float64) - images.astype(np.float64)
     flat = np.abs(deltas).reshape(len(deltas), -1)
     distance = flat.max(axis=1) if norm == "linf" else np.linalg.norm(flat, axis=1)
-    allowed = eps * (1 + _RELATIVE_TOLERANCE) + _ABSOLUTE_TOLERANCE
     flat_points = points.reshape(len(points), -1)
     in_box = np.all((flat_points >= 0) & (flat_points <= 1), axis=1)
     return Verdict(
-        inside=in_box & (distance <= allowed),
+        inside=in_box & is_within(distance, eps),
         error=misclassified(labels, logits),
         distance=distance,
         prediction=np.argmax(logits, axis=1),
     )
+
+
+def is_within(distance: Any, eps: Any) -> Any:
+    """Returns whether distances are at most `eps`, but for rounding in float32.
+
+    Args:
+        distance: A number or `[n]`.
+        eps: A number or `[n]`.
+    """
+    return distance <= eps * (1 + _RELATIVE_TOLERANCE) + _ABSOLUTE_TOLERANCE
 
 
 def misclassified(labels: np.ndarray, logits: np.ndarray) -> np.ndarray:

@@ -65,7 +65,9 @@ def test_soft_margin_bounds_margin_and_gives_cross_entropy():
     np.testing.assert_array_equal(hard >= 0, wrong)
 
 
-@pytest.mark.parametrize("name", losses.__all__)
+@pytest.mark.parametrize(
+    "name", [name for name in losses.__all__ if not name.startswith("targeted")]
+)
 @pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "bfloat16"])
 def test_dtype_goes_through(name, dtype):
     import tensorflow as tf
