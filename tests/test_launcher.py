@@ -405,6 +405,7 @@ class TestNamedPython:
         "importlib_resources",
         "keras",
         "numpy",
+        "matplotlib",
         "sklearn",
         "tensorflow",
         "tensorflow_datasets",
