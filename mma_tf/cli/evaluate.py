@@ -107,6 +107,7 @@ def _evaluate(values: flags.FlagValues, command: str) -> None:
             flush=True,
         )
         for at, path in enumerate(values.model):
+            print(_order(values, models[path]), flush=True)
             evaluations.append(
                 evaluate(
                     models[path].logits_fn,
@@ -159,6 +160,22 @@ def _evaluate(values: flags.FlagValues, command: str) -> None:
             f"--fail_on_warning: {len(doubts)} sanity check(s) give reason for doubt "
             f"(failed: {'; '.join(doubts)}); see {folder.path / 'report.md'}."
         )
+
+
+def _order(values: flags.FlagValues, model: Any) -> str:
+    """Returns the attacks on a model in the order in which they are made."""
+    from mma_tf.evaluation.suites import make_stages
+
+    stages = make_stages(
+        values.suite,
+        norm=values.norm,
+        num_classes=model.num_classes,
+        has_gradient=model.has_gradient,
+        sources=values.transfer_from,
+    )
+    names = ", ".join(stage.name for stage in stages)
+    note = "" if model.has_gradient else " (no gradients: black-box attacks alone)"
+    return f"Attacks on {model.name}{note}: {names}"
 
 
 def _digest(examples: Any) -> str:

@@ -21,13 +21,9 @@ class ProgressLines:
         self._in_place = out.isatty()
         self._shown_at = 0.0
         self._width = 0
-        self._model = ""
 
     def show(self, progress: Progress) -> None:
         """Prints a line, unless the last one was printed a moment ago."""
-        if progress.model != self._model:
-            self._model = progress.model
-            self._print(progress.model)
         wait = _SECONDS_BETWEEN_UPDATES if self._in_place else _SECONDS_BETWEEN_LINES
         now = time.monotonic()
         if not self._shown_at:

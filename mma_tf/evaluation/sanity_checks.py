@@ -137,6 +137,19 @@ def gradients_vanish(
     )
 
 
+def _no_gradient() -> Check:
+    return Check(
+        name="gradients can be taken",
+        flagged=True,
+        found="The model gives no gradient: the black-box attacks alone were made.",
+        meaning=(
+            "Attacks that see gradients find far more; these figures are no match for "
+            "those of other models."
+        ),
+        advice="Export the model with its gradients, or judge its Keras form.",
+    )
+
+
 def unlimited_attack_fails(
     logits_fn: LogitsFn,
     images: np.ndarray,
@@ -332,6 +345,8 @@ def model_checks(
         are_numbers(logits),
         is_random(predict, images),
     ]
+    if not has_gradient:
+        checks.append(_no_gradient())
     right = np.argmax(logits, axis=1) == labels
     if has_gradient and right.any():
         arguments = (logits_fn, images[right], labels[right])

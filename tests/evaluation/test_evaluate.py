@@ -146,6 +146,7 @@ class TestClosedForms:
         )
         assert [s.name for s in found.stages] == ["square", "spsa"]
         assert not found.has_gradient
+        assert flags_of(found) == {"gradients can be taken"}
         # Never an error where there is none, and nearly all of those that there are.
         assert np.all(found.robust[0][exact > eps])
         assert np.sum(found.robust[0]) <= np.sum(exact > 0.8 * eps)
