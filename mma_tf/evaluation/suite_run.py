@@ -4,22 +4,20 @@ import json
 import pathlib
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
-from mma_tf.attacks.iterative import Found
-from mma_tf.attacks.shorten import shorten
 from mma_tf.errors import UserError
-from mma_tf.evaluation.predictor import Predictor, fill_up
+from mma_tf.evaluation.clock import Clock
+from mma_tf.evaluation.predictor import Predictor
 from mma_tf.evaluation.progress import Progress
 from mma_tf.evaluation.records import Records
+from mma_tf.evaluation.referee import Referee
 from mma_tf.evaluation.results import StageResult
 from mma_tf.evaluation.stream import Slots, Stream, Work
 from mma_tf.evaluation.suites import Stage
-from mma_tf.evaluation.verification import Verdict, verify
 from mma_tf.files import write_arrays_atomically
 from mma_tf.noise import fold_in
 from mma_tf.norms.registry import get_norm
@@ -63,27 +61,6 @@ class Subject:
     fingerprint: str
 
 
-@dataclass
-class _Clock:
-    """Wall time and work, those of the runs before this one included."""
-
-    seconds: float = 0.0
-    stage_seconds: float = 0.0
-    stage_right: int = 0
-    # Work and time since this process began: the speed.
-    work: float = 0.0
-    work_seconds: float = 0.0
-    last: float = field(default_factory=time.monotonic)
-
-    def tick(self) -> float:
-        """Counts the time since the last call."""
-        now = time.monotonic()
-        passed, self.last = now - self.last, now
-        self.seconds += passed
-        self.stage_seconds += passed
-        return passed
-
-
 class SuiteRun:
     """The attacks of a suite on a subject, from the start or from what was saved.
 
@@ -108,19 +85,18 @@ class SuiteRun:
     ) -> None:
         self._subject = subject
         self._stages = stages
-        self._predict = predict
         self._path = None if save_to is None else save_to / STATE_FILE
         self._on_progress = on_progress
         self._streams: dict[str, Stream] = {}
-        self._clock = _Clock()
+        self._clock = Clock()
         self._saved_at = time.monotonic()
         self.records = records
         self.results: list[StageResult] = []
-        self._shorten = tf.function(
-            lambda images, labels, found: shorten(
-                subject.logits_fn, images, labels, found, norm=subject.norm
-            ),
-            jit_compile=bool(tf.config.list_logical_devices("GPU")),
+        self._referee = Referee(
+            subject.logits_fn,
+            predict,
+            norm=subject.norm,
+            batch_size=subject.batch_size,
         )
 
     @property
@@ -268,62 +244,17 @@ class SuiteRun:
     ) -> None:
         """Checks points again, brings errors nearer, and notes those."""
         subject = self._subject
-        images, labels = subject.fetch(examples), subject.labels[examples]
         # A minimum-norm attack's error outside the ball claims to be at its distance.
         claim = sizes if eps is None else np.maximum(sizes, eps)
         is_claimed = stage.source is None
         if not is_claimed:
             claim = np.full(len(examples), eps)
-        verdict = self._verify(points, images, labels, claim)
-        if is_claimed:
-            self.records.refuse(verdict)
-        sure = verdict.inside & verdict.error
-        if not sure.any():
-            return
-        images, labels, points = images[sure], labels[sure], points[sure]
-        distance = verdict.distance[sure]
-        nearer = self._shortened(images, labels, points, distance)
-        verdict = self._verify(nearer, images, labels, distance)
-        sure_still = verdict.inside & verdict.error
-        self.records.note(
-            number,
-            examples[sure][sure_still],
-            nearer[sure_still],
-            Verdict(*(part[sure_still] for part in verdict)),
+        ruling = self._referee.judge(
+            points, subject.fetch(examples), subject.labels[examples], claim
         )
-
-    def _verify(
-        self,
-        points: np.ndarray,
-        images: np.ndarray,
-        labels: np.ndarray,
-        eps: np.ndarray,
-    ) -> Verdict:
-        norm = self._subject.norm
-        return verify(points, images, labels, self._predict(points), norm=norm, eps=eps)
-
-    def _shortened(
-        self,
-        images: np.ndarray,
-        labels: np.ndarray,
-        points: np.ndarray,
-        sizes: np.ndarray,
-    ) -> np.ndarray:
-        size = self._subject.batch_size
-        parts = []
-        for start in range(0, len(images), size):
-            chunk = slice(start, start + size)
-            found = Found(
-                tf.constant(fill_up(points[chunk], size)),
-                tf.constant(fill_up(sizes[chunk].astype(np.float32), size)),
-            )
-            nearer = self._shorten(
-                tf.constant(fill_up(images[chunk], size)),
-                tf.constant(fill_up(labels[chunk].astype(np.int32), size)),
-                found,
-            )
-            parts.append(nearer.images.numpy()[: len(points[chunk])])
-        return np.concatenate(parts)
+        if is_claimed:
+            self.records.refuse(ruling.verdict)
+        self.records.note(number, examples[ruling.sure], ruling.points, ruling.nearer)
 
     def _num_open(self, level: int) -> int:
         return int(np.sum(self.records.robust[level]))
@@ -351,11 +282,13 @@ class SuiteRun:
             left = slots.steps_left(attack.num_iterations) * per_step
         whole = max(len(work.todo) * stage.cost, 1)
         done = 1 - left / whole
-        # As if no further example were broken: an upper bound.
+        # As if no further example were broken: an upper bound. Margins are searched of
+        # every example.
+        to_come = right if self._subject.eps else int(np.sum(self.records.correct))
         at = self._stages.index(stage)
-        later = right * sum(s.cost for s in self._stages[at + 1 :])
+        later = to_come * sum(s.cost for s in self._stages[at + 1 :])
         radii_left = max(len(self._subject.eps), 1) - level - 1
-        later += radii_left * right * sum(s.cost for s in self._stages)
+        later += radii_left * to_come * sum(s.cost for s in self._stages)
         speed = self._clock.work / max(self._clock.work_seconds, 1e-9)
         self._on_progress(
             Progress(
