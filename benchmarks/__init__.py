@@ -1,0 +1,1 @@
+"""Comparisons with other implementations; see README.md. Not part of the library."""
