@@ -12,8 +12,8 @@ from mma_tf.types import Seed, Tensor
 
 # Named, since the automatic choice differs between devices and under XLA.
 _ALGORITHM = "philox"
-# So many bits of a number below 1 its type holds, wherever below 1 it is.
-_MANTISSA_BITS = {tf.float16: 10, tf.bfloat16: 7, tf.float32: 23, tf.float64: 52}
+# So many bits make a number below 1 that its type can hold.
+_MANTISSA_BITS = {tf.float16: 11, tf.bfloat16: 8, tf.float32: 23, tf.float64: 53}
 
 
 def as_seed(seed: Seed) -> Tensor:
@@ -108,12 +108,15 @@ def uniform_each(
 
 
 def _uniform(shape: Tensor, seed: Tensor, dtype: tf.DType) -> Tensor:
-    # From bits: XLA makes other floats of them than TensorFlow does, which for float32
-    # takes the lowest 23, as is done here.
-    drawn = tf.uint64 if dtype == tf.float64 else tf.uint32
+    # From bits: XLA makes other floats of them than TensorFlow does.
+    drawn, num_bits = (tf.uint64, 64) if dtype == tf.float64 else (tf.uint32, 32)
     bits = tf.random.stateless_uniform(
         shape, seed, minval=None, maxval=None, dtype=drawn, alg=_ALGORITHM
     )
     kept = _MANTISSA_BITS[dtype]
-    bits = tf.bitwise.bitwise_and(bits, tf.constant(2**kept - 1, drawn))
+    if dtype == tf.float32:
+        # As TensorFlow does on a CPU, so that runs of older versions can be repeated.
+        bits = tf.bitwise.bitwise_and(bits, tf.constant(2**kept - 1, drawn))
+    else:
+        bits = tf.bitwise.right_shift(bits, tf.cast(num_bits - kept, drawn))
     return tf.cast(bits, dtype) * tf.cast(2.0**-kept, dtype)
