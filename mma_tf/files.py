@@ -4,10 +4,8 @@ import contextlib
 import os
 import pathlib
 import shutil
-from collections.abc import Iterator, Mapping
-from typing import Any, BinaryIO, cast
-
-import numpy as np
+from collections.abc import Iterator
+from typing import BinaryIO
 
 _PARTIAL = ".partial"
 _PREVIOUS = ".previous"
@@ -19,7 +17,7 @@ def write_text_atomically(path: pathlib.Path, text: str) -> None:
     Raises:
         OSError: If it cannot be written; the old file is then as it was.
     """
-    with _replacing(path) as file:
+    with replacing(path) as file:
         file.write(text.encode("utf-8"))
 
 
@@ -29,25 +27,17 @@ def write_bytes_atomically(path: pathlib.Path, content: bytes) -> None:
     Raises:
         OSError: If it cannot be written; the old file is then as it was.
     """
-    with _replacing(path) as file:
+    with replacing(path) as file:
         file.write(content)
 
 
-def write_arrays_atomically(
-    path: pathlib.Path, arrays: Mapping[str, np.ndarray]
-) -> None:
-    """Writes arrays to the npz file `path`, which is the old or the new one, whole.
+@contextlib.contextmanager
+def replacing(path: pathlib.Path) -> Iterator[BinaryIO]:
+    """Gives a file to fill, which takes the place of `path` when all is written.
 
     Raises:
         OSError: If it cannot be written; the old file is then as it was.
     """
-    with _replacing(path) as file:
-        # Its further arguments have other types than arrays.
-        np.savez(file, **cast(Any, arrays))
-
-
-@contextlib.contextmanager
-def _replacing(path: pathlib.Path) -> Iterator[BinaryIO]:
     partial = path.with_name(path.name + _PARTIAL)
     try:
         with partial.open("wb") as file:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from mma_tf.array_files import write_arrays_atomically
 from mma_tf.errors import UserError
 from mma_tf.evaluation.clock import Clock
 from mma_tf.evaluation.predictor import Predictor
@@ -18,7 +19,6 @@ from mma_tf.evaluation.referee import Referee
 from mma_tf.evaluation.results import StageResult
 from mma_tf.evaluation.stream import Slots, Stream, Work
 from mma_tf.evaluation.suites import Stage
-from mma_tf.files import write_arrays_atomically
 from mma_tf.noise import fold_in
 from mma_tf.norms.registry import get_norm
 from mma_tf.types import LogitsFn, NormName

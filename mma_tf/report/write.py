@@ -5,10 +5,10 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mma_tf.array_files import write_arrays_atomically
 from mma_tf.evaluation.results import Evaluation
 from mma_tf.evaluation.tables import check_comparable
 from mma_tf.files import (
-    write_arrays_atomically,
     write_bytes_atomically,
     write_text_atomically,
 )
