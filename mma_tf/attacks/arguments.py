@@ -7,7 +7,17 @@ import tensorflow as tf
 
 from mma_tf.norms.base import Norm
 from mma_tf.per_example import to_batch
-from mma_tf.types import PerExample, Tensor, TensorLike
+from mma_tf.types import LogitsFn, PerExample, Tensor, TensorLike
+
+
+def frozen(logits_fn: LogitsFn) -> LogitsFn:
+    """Returns `logits_fn` at the weights of now, for many calls until they change.
+
+    A Keras classifier that is bound by `mma_tf.models.inference_logits_fn` is faster
+    then; any other function is returned as it is.
+    """
+    freeze = getattr(logits_fn, "freeze", None)
+    return freeze() if freeze is not None else logits_fn
 
 
 def as_images(images: TensorLike) -> Tensor:

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from mma_tf.attacks.arguments import check_num_steps
+from mma_tf.attacks.arguments import check_num_steps, frozen
 from mma_tf.box import clip_to_box
 from mma_tf.losses.soft_logit_margin import soft_logit_margin_loss
 from mma_tf.per_example import over_pixels, to_batch
@@ -64,6 +64,7 @@ def boundary_search(
     check_num_steps("num_search_steps", num_search_steps)
     upper = to_batch(max_eps, images)
     eps = to_batch(first_eps, images)
+    logits_fn = frozen(logits_fn)
 
     def probe(iteration: Tensor, bracket: Bracket) -> tuple[Tensor, Bracket]:
         points = clip_to_box(images + over_pixels(bracket.eps, images) * direction)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol
 
 import tensorflow as tf
 
-from mma_tf.attacks.arguments import as_images, as_radii
+from mma_tf.attacks.arguments import as_images, as_radii, frozen
 from mma_tf.losses.logit_margin import logit_margin_loss
 from mma_tf.losses.true_class import split_true_class
 from mma_tf.noise import seeds_of
@@ -46,7 +46,7 @@ class State(Protocol):
 
     @property
     def adversarial(self) -> Tensor:
-        """The misclassified point, or the image where none was seen, `[batch, ...]`."""
+        """The misclassified point, where one was seen, `[batch, ...]`."""
 
     @property
     def size(self) -> Tensor:
@@ -146,9 +146,10 @@ def search(
     )
     found = tf.math.is_finite(state.size)
     # Measured anew: an attack in a ball notes the ball's radius only.
-    distance = geometry.size(state.adversarial - images)
+    points = select(found, state.adversarial, images)
+    distance = geometry.size(points - images)
     return Found(
-        images=tf.stop_gradient(state.adversarial),
+        images=tf.stop_gradient(points),
         size=tf.where(found, distance, tf.constant(float("inf"), distance.dtype)),
     )
 
@@ -174,6 +175,7 @@ def advance(
         stop_in_ball: Whether an example is done with its first error in the `eps`-ball.
         enough_done: Return as soon as so many examples are done; by default all.
     """
+    logits_fn = frozen(logits_fn)
     if enough_done is None:
         enough_done = tf.shape(problem.labels)[0]
 

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from mma_tf.attacks.arguments import as_images, as_radii, check_num_steps
+from mma_tf.attacks.arguments import as_images, as_radii, check_num_steps, frozen
 from mma_tf.losses.cross_entropy import cross_entropy
 from mma_tf.norms.registry import get_norm
 from mma_tf.per_example import over_pixels, to_batch
@@ -68,6 +68,7 @@ def pgd(
     radii = as_radii("eps", eps, images, norm=geometry)
     check_num_steps("num_steps", num_steps)
     lengths = over_pixels(to_batch(step_size, images), images)
+    logits_fn = frozen(logits_fn)
 
     def step(iteration: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
         with tf.GradientTape(watch_accessed_variables=False) as tape:

@@ -27,13 +27,17 @@ class SquareState(NamedTuple):
     """Where the search is; see `mma_tf.attacks.iterative.State`."""
 
     iteration: Tensor
-    adversarial: Tensor
     size: Tensor
     points: Tensor
     best_points: Tensor
     best_loss: Tensor
     # The example's own way through the table of random numbers.
     stream: Tensor
+
+    @property
+    def adversarial(self) -> Tensor:
+        """The best point: of those that are errors, if any was seen."""
+        return self.best_points
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,7 +86,6 @@ class Square:
         points = get_proposals(self.norm).first(noise, images, problem.eps)
         return SquareState(
             iteration=tf.zeros_like(problem.labels, tf.int32),
-            adversarial=images,
             size=nothing_found(images),
             points=points,
             best_points=points,
@@ -115,7 +118,6 @@ class Square:
         )
         return state._replace(
             iteration=state.iteration + 1,
-            adversarial=select(error, state.points, state.adversarial),
             size=tf.where(error, problem.eps, state.size),
             points=points,
             best_points=best_points,

@@ -8,9 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from mma_tf.box import clip_to_box
-from mma_tf.norms.l2 import L2
-from mma_tf.norms.linf import LInf
-from mma_tf.per_example import over_pixels, select
+from mma_tf.per_example import over_pixels
 from mma_tf.types import Tensor
 
 # The pattern of l2 needs a centre and two halves.
@@ -99,22 +97,17 @@ class LInfProposals:
         side = tf.gather(tf.constant(sides), query)
         rows = _offsets(positions[:, 0], side, images.shape[1])
         columns = _offsets(positions[:, 1], side, images.shape[2])
-        window = _inside(rows, columns, side)
-        # Twice eps, so that whatever the pixel was it is at the edge afterwards.
-        colour = (
-            2
-            * over_pixels(eps, images)
-            * tf.cast(signs[:, tf.newaxis, tf.newaxis, :], images.dtype)
+        window = _inside(rows, columns, side)[..., tf.newaxis]
+        change = over_pixels(eps, images) * tf.cast(
+            signs[:, tf.newaxis, tf.newaxis, :], images.dtype
         )
-        window = window[..., tf.newaxis]
-        changed = LInf().project(tf.where(window, points + colour, points), images, eps)
+        # Whatever the pixel was, it is at the ball's edge afterwards.
+        differs = window & (points != clip_to_box(images + change))
         # A window that has the colour already gets the opposite one, or the query would
         # be wasted: half of them are where one pixel of one channel is left to change.
-        opposite = LInf().project(
-            tf.where(window, points - colour, points), images, eps
-        )
-        is_same = tf.reduce_all(changed == points, axis=[1, 2, 3])
-        return select(is_same, opposite, changed)
+        is_new = tf.reduce_any(differs, axis=[1, 2, 3], keepdims=True)
+        colour = clip_to_box(images + tf.where(is_new, change, -change))
+        return tf.where(window, colour, points)
 
 
 class L2Proposals:
@@ -170,30 +163,31 @@ class L2Proposals:
 
         pattern = _patterns_at(sides, query, rows, columns, positions[:, 4] < 0.5)
         pattern = tf.cast(pattern[..., tf.newaxis], images.dtype)
-        in_window = tf.where(window, deltas, tf.zeros_like(deltas))
-        added = pattern * tf.cast(signs[:, tf.newaxis, tf.newaxis, :], images.dtype)
-        added += in_window / (_length(in_window) + _SMALLEST_SQUARE)
-        added = tf.where(window, added, tf.zeros_like(added))
+        squares = tf.square(deltas)
         # Each channel of the window gets its own length, that of the other window,
         # which is emptied, and an equal part of what the box had cut off.
-        sizes = over_pixels(L2().size(deltas), deltas)
-        unused = tf.maximum(over_pixels(eps, images) ** 2 - sizes**2, 0) / channels
-        both = tf.where(window | other, deltas, tf.zeros_like(deltas))
-        length = tf.sqrt(unused + _length(both) ** 2)
-        added *= length / (_length(added) + _SMALLEST_SQUARE)
+        old_length = tf.sqrt(_total(squares, within=window))
+        whole = tf.reduce_sum(squares, axis=[1, 2, 3], keepdims=True)
+        unused = tf.maximum(over_pixels(eps, images) ** 2 - whole, 0) / channels
+        length = tf.sqrt(unused + _total(squares, within=window | other))
+        added = pattern * tf.cast(signs[:, tf.newaxis, tf.newaxis, :], images.dtype)
+        added += deltas / (old_length + _SMALLEST_SQUARE)
+        added_length = tf.sqrt(_total(tf.square(added), within=window))
+        added *= length / (added_length + _SMALLEST_SQUARE)
         kept = tf.where(other, tf.zeros_like(deltas), deltas)
         return _at_length(tf.where(window, added, kept), images, eps)
 
 
 def _at_length(deltas: Tensor, images: Tensor, eps: Tensor) -> Tensor:
-    return clip_to_box(
-        images + over_pixels(eps, images) * L2().ascent_direction(deltas)
-    )
+    sizes = tf.sqrt(tf.reduce_sum(tf.square(deltas), axis=[1, 2, 3], keepdims=True))
+    factors = tf.math.divide_no_nan(over_pixels(eps, images), sizes)
+    return clip_to_box(images + deltas * factors)
 
 
-def _length(deltas: Tensor) -> Tensor:
-    """Returns the Euclidean length of each channel, `[batch, 1, 1, channels]`."""
-    return tf.sqrt(tf.reduce_sum(deltas**2, axis=[1, 2], keepdims=True))
+def _total(values: Tensor, *, within: Tensor) -> Tensor:
+    """Returns the sum over a window in each channel, `[batch, 1, 1, channels]`."""
+    kept = tf.where(within, values, tf.zeros_like(values))
+    return tf.reduce_sum(kept, axis=[1, 2], keepdims=True)
 
 
 def _offsets(position: Tensor, side: Tensor, extent: int) -> Tensor:
@@ -221,12 +215,14 @@ def _patterns_at(
     for number, side in enumerate(distinct):
         table[number, :side, :side] = _pattern(side)
     which = tf.gather(tf.constant([distinct.index(side) for side in sides]), query)
-    across = tf.clip_by_value(columns, 0, largest - 1)[:, tf.newaxis, :]
-    down = tf.clip_by_value(rows, 0, largest - 1)[:, :, tf.newaxis]
-    turned = turned[:, tf.newaxis, tf.newaxis]
-    index = tf.where(turned, across * largest + down, down * largest + across)
-    start = (which * largest * largest)[:, tf.newaxis, tf.newaxis]
-    return tf.gather(tf.reshape(table, [-1]), start + index)
+    across = tf.clip_by_value(columns, 0, largest - 1)
+    down = tf.clip_by_value(rows, 0, largest - 1)
+    turned = turned[:, tf.newaxis]
+    down = tf.where(turned, down, down * largest)
+    across = tf.where(turned, across * largest, across)
+    down += (which * largest * largest)[:, tf.newaxis]
+    index = down[:, :, tf.newaxis] + across[:, tf.newaxis, :]
+    return tf.gather(tf.reshape(table, [-1]), index)
 
 
 def _pattern(side: int) -> np.ndarray:

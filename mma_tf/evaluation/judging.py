@@ -21,7 +21,11 @@ from mma_tf.evaluation.suite_run import Subject, SuiteRun
 from mma_tf.evaluation.suites import Stage, make_stages
 from mma_tf.evaluation.tables import PrintableEvaluation
 from mma_tf.evaluation.verification import misclassified
-from mma_tf.models.inference import at_least_float32, inference_logits_fn
+from mma_tf.models.inference import (
+    InferenceLogits,
+    at_least_float32,
+    inference_logits_fn,
+)
 from mma_tf.noise import fold_in
 from mma_tf.norms.registry import get_norm
 from mma_tf.types import LogitsFn, NormName
@@ -183,6 +187,8 @@ def estimate_margins(
 def _bound(classifier: LogitsFn | keras.Model) -> LogitsFn:
     if isinstance(classifier, keras.Model):
         return inference_logits_fn(classifier)
+    if isinstance(classifier, InferenceLogits):
+        return classifier
     return lambda images: at_least_float32(classifier(images))
 
 

@@ -22,15 +22,14 @@ class L2:
         # a confident classifier (below 1e-19) would all vanish.
         largest = tf.reduce_max(tf.abs(deltas), axis=pixel_axes(deltas))
         scaled = tf.math.divide_no_nan(deltas, over_pixels(largest, deltas))
-        squares = tf.reduce_sum(tf.square(scaled), axis=pixel_axes(deltas))
-        return largest * tf.sqrt(squares)
+        return largest * _length(scaled)
 
     def ascent_direction(self, gradients: Tensor) -> Tensor:
         largest = tf.reduce_max(
             tf.abs(gradients), axis=pixel_axes(gradients), keepdims=True
         )
         scaled = tf.math.divide_no_nan(gradients, largest)
-        return tf.math.divide_no_nan(scaled, over_pixels(self.size(scaled), scaled))
+        return tf.math.divide_no_nan(scaled, over_pixels(_length(scaled), scaled))
 
     def project(self, points: Tensor, images: Tensor, eps: Tensor) -> Tensor:
         deltas = clip_to_box(points) - images
@@ -65,6 +64,11 @@ class L2:
         return math.sqrt(num_pixels)
 
     def _shrink(self, deltas: Tensor, eps: Tensor) -> Tensor:
-        sizes = self.size(deltas)
+        # One whose squares vanish is in any ball, and stays as it is.
+        sizes = _length(deltas)
         factors = tf.where(sizes > eps, tf.math.divide_no_nan(eps, sizes), 1.0)
         return deltas * over_pixels(factors, deltas)
+
+
+def _length(deltas: Tensor) -> Tensor:
+    return tf.sqrt(tf.reduce_sum(tf.square(deltas), axis=pixel_axes(deltas)))

@@ -12,9 +12,8 @@ import numpy as np
 import tensorflow as tf
 
 from mma_tf.evaluation.robustness import Judgement, Robustness, RobustnessMeter
-from mma_tf.models.inference import inference_logits_fn
 from mma_tf.training.averaging import averaged_weights
-from mma_tf.training.callbacks.step_callback import StepCallback
+from mma_tf.training.callbacks.step_callback import StepCallback, logits_fn_of
 
 AVERAGE_MARGIN = "val_average_margin"
 
@@ -123,7 +122,7 @@ class MarginValidation(StepCallback):
 
     def _get_meter(self) -> RobustnessMeter:
         if self._meter is None:
-            logits_fn = inference_logits_fn(self.model)
+            logits_fn = logits_fn_of(self.model)
             self._meter = RobustnessMeter(logits_fn, self.judgement)
         return self._meter
 

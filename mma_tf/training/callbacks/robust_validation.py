@@ -6,9 +6,8 @@ from typing import Any
 import numpy as np
 
 from mma_tf.evaluation.judging import evaluate
-from mma_tf.models.inference import inference_logits_fn
 from mma_tf.training.averaging import averaged_weights
-from mma_tf.training.callbacks.step_callback import StepCallback
+from mma_tf.training.callbacks.step_callback import StepCallback, logits_fn_of
 from mma_tf.types import NormName
 
 
@@ -64,7 +63,7 @@ class RobustValidation(StepCallback):
     def _validate(self, logs: dict[str, Any]) -> None:
         with averaged_weights(self.model):
             found = evaluate(
-                inference_logits_fn(self.model),
+                logits_fn_of(self.model),
                 self.images,
                 self.labels,
                 norm=self.norm,
