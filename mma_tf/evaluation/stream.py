@@ -20,7 +20,7 @@ from mma_tf.types import LogitsFn, Tensor
 
 # Free places are filled again as soon as they are this share of the batch.
 _REFILL_SHARE = 8
-# The batch is halved towards the end, down to this share of it.
+# Where shapes are compiled, the batch is halved towards the end, down to this share.
 _SMALLEST_SHARE = 8
 # How long a call into the graph may take before Ctrl-C and progress get their turn.
 _SECONDS_A_CALL = 1.0
@@ -107,9 +107,10 @@ class Stream:
         def replace(fresh: Tensor, new: Any, old: Any) -> Any:
             return tf.nest.map_structure(lambda n, o: select(fresh, n, o), new, old)
 
-        self._begin = self._compiled(begin)
-        self._go_on = self._compiled(go_on)
-        self._replace = self._compiled(replace)
+        # Which arguments have an entry an example; the others never change their shape.
+        self._begin = self._compiled(begin, batched=(True, False, True))
+        self._go_on = self._compiled(go_on, batched=(True, True, False, False))
+        self._replace = self._compiled(replace, batched=(True, True, True))
 
     def run(
         self,
@@ -144,8 +145,7 @@ class Stream:
             self._shrink(slots)
             active = slots.active
             size, num_active = len(active), int(active.sum())
-            share = _REFILL_SHARE if slots.has_more else 2
-            enough = size - num_active + max(num_active // share, 1)
+            enough = size - num_active + max(num_active // _REFILL_SHARE, 1)
             done = np.zeros(size, bool)
             # How many calls this takes is a matter of time; when places are filled
             # again is not, so that every run makes the same batches.
@@ -165,22 +165,34 @@ class Stream:
                     steps = max(steps // 2, 1)
             self._finish(slots, done & active, report)
 
-    def _compiled(self, function: Callable) -> Callable:
+    def _compiled(self, function: Callable, *, batched: tuple[bool, ...]) -> Callable:
         traced = tf.function(function, jit_compile=self._jit, autograph=False)
         graphs: dict[Any, Callable] = {}
 
-        # Called by the graph for a batch size: TensorFlow warns of functions that are
-        # traced a few times, as this one is on purpose.
+        def spec_of(values: Tensor, is_batched: bool) -> tf.TensorSpec:
+            shape = values.shape.as_list()
+            if is_batched and not self._jit:
+                shape[0] = None
+            return tf.TensorSpec(shape, values.dtype)
+
+        # Called by the graph for any batch size, or under XLA for each: TensorFlow
+        # warns of functions that are traced a few times, as this one is on purpose.
         def call(*arguments: Any) -> Any:
-            size = tf.nest.flatten(arguments)[0].shape[0]
+            size = tf.nest.flatten(arguments)[0].shape[0] if self._jit else None
             key = (size, *map(type, arguments))
             if key not in graphs:
-                graphs[key] = traced.get_concrete_function(*arguments)
+                specs = [
+                    tf.nest.map_structure(lambda v, each=each: spec_of(v, each), value)
+                    for value, each in zip(arguments, batched, strict=True)
+                ]
+                graphs[key] = traced.get_concrete_function(*specs)
             return graphs[key](*arguments)
 
         return call
 
     def _size_for(self, tasks: int) -> int:
+        if not self._jit:
+            return min(self._batch_size, max(tasks, 1))
         size = self._batch_size
         while size > 1 and (size + 1) // 2 >= tasks:
             size = (size + 1) // 2
@@ -201,13 +213,18 @@ class Stream:
         slots.retire_idle(self._attack.num_iterations)
 
     def _shrink(self, slots: "Slots") -> None:
-        """Halves the batch when nothing is left to fill it with."""
+        """Makes the batch smaller when nothing is left to fill it with."""
         size, num_active = len(slots.active), int(slots.active.sum())
-        smaller = size
-        while smaller // 2 >= max(num_active, self._batch_size // _SMALLEST_SHARE, 1):
-            smaller //= 2
-        # Another size is compiled anew, which on a GPU takes longer than it saves.
-        if not slots.has_more and smaller < size and not self._jit:
+        if slots.has_more:
+            return
+        smaller = num_active
+        if self._jit:
+            # Each size is compiled anew, which soon takes longer than it saves.
+            smaller = size
+            least = max(num_active, self._batch_size // _SMALLEST_SHARE, 1)
+            while smaller // 2 >= least:
+                smaller //= 2
+        if smaller < size:
             slots.keep(smaller)
 
     def _finish(self, slots: "Slots", done: np.ndarray, report: Report) -> None:
