@@ -11,6 +11,7 @@ from typing import Any
 from absl import flags
 
 from mma_tf.cli import evaluate_flags
+from mma_tf.cli.interruption import Interruption
 from mma_tf.cli.parsing import parse, run_command
 from mma_tf.cli.quiet import import_tensorflow
 from mma_tf.errors import RunError
@@ -50,6 +51,7 @@ def _evaluate(values: flags.FlagValues, command: str) -> None:
     from mma_tf.cli.evaluate_progress import ProgressLines
     from mma_tf.data.sources import load
     from mma_tf.evaluation.judging import evaluate
+    from mma_tf.evaluation.progress import Progress
     from mma_tf.evaluation.tables import text_table
     from mma_tf.evaluation_folder import EvaluationFolder
     from mma_tf.load import find_model, load_classifier
@@ -100,7 +102,13 @@ def _evaluate(values: flags.FlagValues, command: str) -> None:
     folder = EvaluationFolder(_out(values, plan))
     is_mnist_linf = values.dataset == "mnist" and values.norm == "linf"
     evaluations = []
-    with folder.open(plan):
+    progress = ProgressLines(sys.stdout)
+
+    def on_progress(now: Progress) -> None:
+        interruption.check()
+        progress.show(now)
+
+    with folder.open(plan), Interruption() as interruption:
         print(
             f"{len(values.model)} model(s) on {number} of {total} {values.dataset} "
             f"{values.test_split} images; state and report in {folder.path}",
@@ -125,7 +133,7 @@ def _evaluate(values: flags.FlagValues, command: str) -> None:
                     has_gradient=models[path].has_gradient,
                     pgd_step=_PGD_STEP_MNIST_LINF if is_mnist_linf else _PGD_STEP,
                     save_to=folder.state_of(at),
-                    on_progress=ProgressLines(sys.stdout).show,
+                    on_progress=on_progress,
                 )
             )
         context: dict[str, Any] = {
