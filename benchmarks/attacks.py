@@ -1,8 +1,8 @@
 """Our attacks beside those of PyTorch libraries: what they find, and how fast.
 
-Both sides attack the same network (weights of tests/testdata/autoattack_mnist_*.npz)
-on the same MNIST images, those that it classifies right, with the same radii,
-parameters and number of threads:
+Both sides attack the same network (weights of tests/testdata/autoattack_mnist_*.npz, or
+of --network_file) on the same MNIST images, those that it classifies right, with the
+same radii, parameters and number of threads:
 
     .venv/bin/python -m benchmarks.attacks --peer_python=/tmp/torch_env/bin/python
 
@@ -116,16 +116,37 @@ class Row:
         )
 
 
-def load_problem(testdata: Path, norm: str, num_examples: int) -> Problem:
-    """Returns network, first images and radius of the test data for a norm."""
-    from benchmarks.train_reference_network import reference_network
+def load_problem(
+    testdata: Path,
+    norm: str,
+    num_examples: int,
+    *,
+    network_file: Path | None = None,
+    eps: float | None = None,
+) -> Problem:
+    """Returns network, first images and radius of the test data for a norm.
+
+    Args:
+        testdata: Folder with `autoattack_mnist_<norm>.npz`.
+        norm: "linf" or "l2".
+        num_examples: How many of the first images.
+        network_file: Another network, an npz of `train_reference_network.py`.
+        eps: Another radius, in pixel units.
+    """
+    from benchmarks.train_reference_network import NETWORKS
     from mma_tf.models.inference import inference_logits_fn
 
     with np.load(testdata / f"autoattack_mnist_{norm}.npz") as file:
         arrays = dict(file)
+    if network_file is not None:
+        with np.load(network_file) as file:
+            arrays = {"norm": arrays["norm"], "eps": arrays["eps"], **file}
+    if eps is not None:
+        arrays["eps"] = np.array(eps)
+    name = str(arrays.get("network", "reference_network"))
     count = sum(name.startswith("weight_") for name in arrays)
     weights = {f"weight_{i}": arrays[f"weight_{i}"] for i in range(count)}
-    classifier = reference_network()
+    classifier = NETWORKS[name]()
     classifier.set_weights(list(weights.values()))
     logits_fn = inference_logits_fn(classifier)
     images, labels = arrays["images"][:num_examples], arrays["labels"][:num_examples]
@@ -138,6 +159,7 @@ def load_problem(testdata: Path, norm: str, num_examples: int) -> Problem:
         "logits": logits[right],
         "norm": arrays["norm"],
         "eps": arrays["eps"],
+        "network": name,
         **weights,
     }
     return Problem(
@@ -511,6 +533,13 @@ def main() -> int:
         default=_TESTDATA,
         help="folder with autoattack_mnist_<norm>.npz: network, images and radius",
     )
+    parser.add_argument(
+        "--network_file",
+        type=Path,
+        help="npz of train_reference_network.py, to attack that network instead",
+    )
+    parser.add_argument("--eps_linf", type=float, help="another radius for linf")
+    parser.add_argument("--eps_l2", type=float, help="another radius for l2")
     parser.add_argument("--out", type=Path, help="JSON with all that was measured")
     args = parser.parse_args()
 
@@ -540,7 +569,13 @@ def main() -> int:
     print(f"{'; '.join(sorted(versions))}; {args.threads} threads\n\n{_HEADER}")
     rows: list[Row] = []
     problems = {
-        norm: load_problem(args.testdata, norm, args.num_examples)
+        norm: load_problem(
+            args.testdata,
+            norm,
+            args.num_examples,
+            network_file=args.network_file,
+            eps={"linf": args.eps_linf, "l2": args.eps_l2}[norm],
+        )
         for norm in args.norms
     }
     for attack, norm, libraries in tasks:

@@ -1,4 +1,4 @@
-"""The reference network in PyTorch, with the weights that Keras trained.
+"""The networks of `train_reference_network.py` in PyTorch, with Keras' weights.
 
 Imports PyTorch and NumPy alone.
 """
@@ -13,11 +13,10 @@ import torch.nn.functional as F
 from torch import nn
 
 _TOLERANCE = 1e-5
-_STRIDE = 2
 
 
 class ReferenceNetwork(nn.Module):
-    """Two convolutions and two dense layers, as `train_reference_network.py` has them.
+    """Two convolutions and two dense layers; those are of stride 2, or with pooling.
 
     Images are `[batch, channels, height, width]` in [0, 1], as the attacks' libraries
     expect them; the feature maps are flattened in Keras' order, channels last.
@@ -25,10 +24,13 @@ class ReferenceNetwork(nn.Module):
     Args:
         weights: As Keras' `get_weights` gives them: kernel and bias of each layer,
             convolution kernels `[height, width, in, out]`, dense ones `[in, out]`.
+        pooled: Whether the convolutions are of stride 1, each with 2x2 pooling.
     """
 
-    def __init__(self, weights: Sequence[np.ndarray]) -> None:
+    def __init__(self, weights: Sequence[np.ndarray], *, pooled: bool = False) -> None:
         super().__init__()
+        self.pooled = pooled
+        self.stride = 1 if pooled else 2
         tensors = [torch.from_numpy(np.array(w, np.float32)) for w in weights]
         kernels, biases = tensors[0::2], tensors[1::2]
         ranks = [kernel.ndim for kernel in kernels]
@@ -49,18 +51,19 @@ class ReferenceNetwork(nn.Module):
         """Returns logits `[batch, 10]`."""
         x = images
         for kernel, bias in zip(self.kernels[:2], self.biases[:2], strict=True):
-            x = F.pad(x, _same_padding(x.shape[2:], kernel.shape[2:]))
-            x = torch.relu(F.conv2d(x, kernel, bias, stride=_STRIDE))
+            x = F.pad(x, _same_padding(x.shape[2:], kernel.shape[2:], self.stride))
+            x = torch.relu(F.conv2d(x, kernel, bias, stride=self.stride))
+            x = F.max_pool2d(x, 2) if self.pooled else x
         x = x.permute(0, 2, 3, 1).flatten(1)
         x = torch.relu(F.linear(x, self.kernels[2], self.biases[2]))
         return F.linear(x, self.kernels[3], self.biases[3])
 
 
-def _same_padding(size: Sequence[int], kernel: Sequence[int]) -> list[int]:
+def _same_padding(size: Sequence[int], kernel: Sequence[int], stride: int) -> list[int]:
     """Returns TensorFlow's "same" padding, as `F.pad` takes it: last axis first."""
     padding: list[int] = []
     for length, width in zip(reversed(size), reversed(kernel), strict=True):
-        total = max((-(-length // _STRIDE) - 1) * _STRIDE + width - length, 0)
+        total = max((-(-length // stride) - 1) * stride + width - length, 0)
         padding += [total // 2, total - total // 2]
     return padding
 
@@ -97,7 +100,9 @@ def load_problem(path: Path, num_examples: int | None = None) -> Problem:
     with np.load(path) as file:
         arrays = dict(file)
     count = sum(name.startswith("weight_") for name in arrays)
-    network = ReferenceNetwork([arrays[f"weight_{i}"] for i in range(count)]).eval()
+    weights = [arrays[f"weight_{i}"] for i in range(count)]
+    pooled = str(arrays.get("network")) == "lenet5"
+    network = ReferenceNetwork(weights, pooled=pooled).eval()
     images = torch.from_numpy(
         np.moveaxis(arrays["images"], -1, 1).astype(np.float32) / np.float32(255)
     ).contiguous()

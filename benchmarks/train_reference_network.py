@@ -1,8 +1,8 @@
 """Trains the network that both sides of the comparisons attack, and writes it down.
 
-The network is the small convolutional one of Wong & Kolter (ICML 2018) for MNIST,
-trained on PGD points in linf balls by our own package. Its weights and the first test
-images go into one npz that needs no TensorFlow to be read:
+The network is the small convolutional one of Wong & Kolter (ICML 2018) for MNIST, or
+LeNet5, trained on PGD points in linf balls by our own package. Its weights and the
+first test images go into one npz that needs no TensorFlow to be read:
 
     .venv/bin/python -m benchmarks.train_reference_network \
         --source_dir=/path/to/mnist --out=/tmp/reference_network.npz
@@ -12,6 +12,7 @@ images go into one npz that needs no TensorFlow to be read:
 
 import argparse
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -35,12 +36,19 @@ def reference_network() -> keras.Model:
     return keras.Model(images, layers.Dense(10)(x), name="reference_network")
 
 
+NETWORKS: dict[str, Callable[[], keras.Model]] = {
+    "reference_network": reference_network,
+    "lenet5": mma_tf.models.lenet5,
+}
+
+
 def main() -> None:
     """Trains, and writes `weight_0` ... (as `get_weights` has them) and test images."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--out", type=Path, required=True, help="the npz to write")
+    parser.add_argument("--network", choices=NETWORKS, default="reference_network")
     parser.add_argument("--source_dir", help="folder with MNIST's original files")
     parser.add_argument("--data_dir", help="where tensorflow-datasets keeps its data")
     parser.add_argument("--eps", type=float, default=0.2, help="linf training radius")
@@ -55,7 +63,7 @@ def main() -> None:
     dataset = mma_tf.data.load(
         "mnist", data_dir=args.data_dir, source_dir=args.source_dir
     )
-    classifier = reference_network()
+    classifier = NETWORKS[args.network]()
     model = PGDModel(
         classifier,
         norm="linf",
@@ -91,6 +99,7 @@ def main() -> None:
     weights = {f"weight_{i}": w for i, w in enumerate(classifier.get_weights())}
     np.savez_compressed(
         args.out,
+        network=args.network,
         images=images,
         labels=labels.astype(np.int32),
         logits=logits,
