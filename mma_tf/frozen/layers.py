@@ -33,7 +33,9 @@ def freeze_layer(layer: keras.Operation) -> Callable[[Tensor], Tensor] | None:
 
 def _is_altered(layer: keras.Layer) -> bool:
     return bool(
-        getattr(layer, "quantization_mode", None) or getattr(layer, "lora_enabled", 0)
+        "call" in vars(layer)
+        or getattr(layer, "quantization_mode", None)
+        or getattr(layer, "lora_enabled", False)
     )
 
 
