@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from mma_tf.frozen.convolution import convolution
 from mma_tf.frozen.dense import dense
+from mma_tf.frozen.normalization import normalization
 from mma_tf.types import Tensor
 
 
@@ -69,16 +70,14 @@ def _freeze_normalization(
     rank = layer.input_spec.ndim
     if layer.axis % rank != rank - 1:
         return None
-    # All but the images in the precision of the weights, as Keras has it.
     scale = tf.math.rsqrt(_value(layer.moving_variance) + layer.epsilon)
     if layer.scale:
         scale *= _value(layer.gamma)
     offset = -_value(layer.moving_mean) * scale
     if layer.center:
         offset += _value(layer.beta)
-    scale = tf.cast(scale, layer.compute_dtype)
-    offset = tf.cast(offset, layer.compute_dtype)
-    return lambda inputs: tf.cast(inputs, layer.compute_dtype) * scale + offset
+    normalize = normalization(scale, offset)
+    return lambda inputs: normalize(tf.cast(inputs, layer.compute_dtype))
 
 
 def _with_bias_and_activation(
