@@ -30,7 +30,7 @@ class _Axis(NamedTuple):
 
 
 def convolution(
-    kernel: Tensor, *, stride: int, padding: str
+    kernel: Tensor, *, stride: int, padding: str, in_blocks: bool = True
 ) -> Callable[[Tensor], Tensor]:
     """Returns `tf.nn.conv2d` with a fixed kernel, in values as in gradients.
 
@@ -43,13 +43,14 @@ def convolution(
         kernel: `[height, width, channels, filters]` of known shape.
         stride: Along both axes.
         padding: "same" or "valid".
+        in_blocks: Whether the gradient is computed so, where that pays on a CPU.
 
     Returns:
         Inputs `[batch, height, width, channels]` to `[batch, rows, columns, filters]`.
     """
     kernel = tf.stop_gradient(kernel)
     side = block_side(kernel.shape[2], stride)
-    if side is None:
+    if side is None or not in_blocks:
         return lambda inputs: tf.nn.conv2d(inputs, kernel, stride, padding.upper())
     # By the padding before the first row and column, which depends on the input's
     # extent; made where the kernel is, outside of an attack's loop.

@@ -8,6 +8,7 @@ import tensorflow as tf
 from mma_tf.frozen.convolution import convolution
 from mma_tf.frozen.dense import dense
 from mma_tf.frozen.normalization import normalization
+from mma_tf.frozen.pooling import max_pool
 from mma_tf.types import Tensor
 
 
@@ -25,6 +26,7 @@ def freeze_layer(layer: keras.Operation) -> Callable[[Tensor], Tensor] | None:
         keras.layers.Conv2D: _freeze_convolution,
         keras.layers.Dense: _freeze_dense,
         keras.layers.BatchNormalization: _freeze_normalization,
+        keras.layers.MaxPooling2D: _freeze_pooling,
     }
     freezer = freezers.get(type(layer))
     if freezer is None or not layer.built or _is_altered(layer):
@@ -54,7 +56,10 @@ def _freeze_convolution(
     if not is_plain:
         return None
     convolve = convolution(
-        _fixed(layer.kernel, layer), stride=height, padding=layer.padding
+        _fixed(layer.kernel, layer),
+        stride=height,
+        padding=layer.padding,
+        in_blocks=not has_gpu(),
     )
     return _with_bias_and_activation(convolve, layer)
 
@@ -78,6 +83,27 @@ def _freeze_normalization(
         offset += _value(layer.beta)
     normalize = normalization(scale, offset)
     return lambda inputs: normalize(tf.cast(inputs, layer.compute_dtype))
+
+
+def _freeze_pooling(
+    layer: keras.layers.MaxPooling2D,
+) -> Callable[[Tensor], Tensor] | None:
+    is_halving = tuple(layer.pool_size) == tuple(layer.strides) == (2, 2)
+    if not is_halving or layer.data_format != "channels_last" or has_gpu():
+        return None
+
+    def pool(inputs: Tensor) -> Tensor:
+        height, width, channels = inputs.shape[1:]
+        is_known = None not in (height, width, channels)
+        is_even = is_known and height % 2 == width % 2 == 0
+        return max_pool(inputs) if is_even else layer(inputs)
+
+    return pool
+
+
+def has_gpu() -> bool:
+    """Returns whether there is a GPU, whose own kernels need no help."""
+    return bool(tf.config.list_logical_devices("GPU"))
 
 
 def _with_bias_and_activation(

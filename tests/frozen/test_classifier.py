@@ -124,6 +124,11 @@ MODELS = {
     "told to train": lambda: functional(
         lambda x: NoisyUnlessToldNotTo()(x, training=True), layers.Conv2D(2, 3)
     ),
+    "pooled": lambda: functional(
+        layers.MaxPooling2D(),
+        layers.MaxPooling2D(2, strides=1),
+        layers.MaxPooling2D(),
+    ),
     "lora": with_lora,
     "convolutions": lambda: functional(
         Doubled(4, 3),
