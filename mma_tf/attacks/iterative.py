@@ -15,7 +15,7 @@ from mma_tf.losses.logit_margin import logit_margin_loss
 from mma_tf.losses.true_class import split_true_class
 from mma_tf.noise import seeds_of
 from mma_tf.norms.registry import get_norm
-from mma_tf.per_example import over_pixels, select
+from mma_tf.per_example import select
 from mma_tf.types import LogitsFn, NormName, PerExample, Seed, Tensor, TensorLike
 
 
@@ -247,7 +247,8 @@ def finite(gradients: Tensor) -> Tensor:
     A pixel whose slope is unknown stays where it is. Were it to become NaN, so would
     the logits, and the point would pass for an error.
     """
-    known = tf.where(tf.math.is_nan(gradients), tf.zeros_like(gradients), gradients)
+    is_known = tf.cast(gradients == gradients, gradients.dtype)
+    known = tf.math.multiply_no_nan(gradients, is_known)
     return tf.clip_by_value(known, known.dtype.min, known.dtype.max)
 
 
@@ -262,7 +263,7 @@ def keep_smallest(state: Any, points: Tensor, size: Tensor, adversarial: Tensor)
     """
     closer = adversarial & (size < state.size)
     return state._replace(
-        adversarial=tf.where(over_pixels(closer, points), points, state.adversarial),
+        adversarial=select(closer, points, state.adversarial),
         size=tf.where(closer, size, state.size),
     )
 

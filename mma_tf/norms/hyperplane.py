@@ -15,9 +15,10 @@ def room_in_box(points: Tensor, signs: Tensor) -> Tensor:
 
     Args:
         points: `[batch, ...]` in [0, 1].
-        signs: `[batch, ...]`, upwards where positive.
+        signs: `[batch, ...]`, 1 upwards, -1 downwards, 0 where it does not move.
     """
-    return tf.where(signs > 0, HIGHEST - points, points - LOWEST)
+    upwards, downwards = tf.nn.relu(signs), tf.nn.relu(-signs)
+    return upwards * (HIGHEST - points) + downwards * (points - LOWEST)
 
 
 def saturating_root(gains: Tensor, limits: Tensor, needed: Tensor) -> Tensor:
@@ -35,17 +36,14 @@ def saturating_root(gains: Tensor, limits: Tensor, needed: Tensor) -> Tensor:
         `[batch]`; so long that all terms are at their limits where that is not enough.
     """
     axes = pixel_axes(gains)
-    smallest = tf.constant(gains.dtype.min, gains.dtype)
-    farthest = tf.reduce_max(
-        tf.where(gains > 0, tf.math.divide_no_nan(limits, gains), smallest), axis=axes
-    )
-    farthest = tf.maximum(farthest, 0)
+    farthest = tf.reduce_max(tf.math.divide_no_nan(limits, gains), axis=axes)
 
     def improve(count: Tensor, length: Tensor, _: Tensor) -> tuple[Tensor, ...]:
-        terms = gains * over_pixels(length, gains)
-        free = terms < limits
-        reached = tf.reduce_sum(tf.where(free, terms, limits), axis=axes)
-        slope = tf.reduce_sum(tf.where(free, gains, tf.zeros_like(gains)), axis=axes)
+        terms = tf.minimum(gains * over_pixels(length, gains), limits)
+        reached = tf.reduce_sum(terms, axis=axes)
+        # 1 where a term is below its limit, 0 where it is at it.
+        free = tf.sign(limits - terms)
+        slope = tf.reduce_sum(free * gains, axis=axes)
         longer = length + tf.math.divide_no_nan(needed - reached, slope)
         longer = tf.where(slope > 0, longer, farthest)
         longer = tf.minimum(tf.maximum(longer, length), farthest)
