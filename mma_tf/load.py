@@ -1,6 +1,7 @@
 """Classifiers from files, ours or anyone's, loaded to be judged."""
 
 import dataclasses
+import functools
 import hashlib
 import json
 import math
@@ -14,7 +15,7 @@ import tensorflow as tf
 
 from mma_tf.errors import UserError, reason_of
 from mma_tf.export import DESCRIPTION, SAVED_MODEL
-from mma_tf.models.inference import at_least_float32
+from mma_tf.models.inference import UnitRangeLogits
 from mma_tf.models.logits import are_probabilities
 from mma_tf.saved_models import load_endpoint
 from mma_tf.types import LogitsFn, Tensor
@@ -117,14 +118,11 @@ def load_classifier(
             "Invalid `--signature`: a .keras file has none; leave it out. Received: "
             f"--signature={signature}"
         )
-    dtype, batch_size, used = None, None, None
+    dtype, batch_size, used, model = None, None, None, None
     function: Callable[[Tensor], Any]
     if is_keras:
         model = _load_keras(found)
-
-        def function(images: Tensor) -> Any:
-            return model(images, training=False)
-
+        function = functools.partial(model, training=False)
     else:
         used, function, dtype, batch_size = load_endpoint(found, signature)
     if batch_size is not None:
@@ -134,16 +132,7 @@ def load_classifier(
             "open batch size"
         )
 
-    def logits_fn(batch: Tensor) -> Tensor:
-        pixels = tf.convert_to_tensor(batch)
-        if (low, high) != (0.0, 1.0):
-            pixels = low + (high - low) * pixels
-        if dtype is not None and dtype != pixels.dtype:
-            # Bytes: the nearest one, as an image file would hold.
-            pixels = tf.cast(tf.round(pixels) if dtype.is_integer else pixels, dtype)
-        outputs = function(pixels)
-        return at_least_float32(outputs) if tf.is_tensor(outputs) else outputs
-
+    logits_fn = UnitRangeLogits(function, (low, high), dtype, model)
     if dtype is not None and dtype.is_integer and (low, high) == (0.0, 1.0):
         raise UserError(
             f"Invalid `--input_range`: {found} takes {dtype.name} pixels, not floating "

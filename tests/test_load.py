@@ -117,6 +117,22 @@ class TestWhatIsLoaded:
         np.testing.assert_allclose(found[1], wanted[1], atol=1e-6)
         assert loaded.kind == "keras"
 
+    @pytest.mark.parametrize("input_range", [(0.0, 1.0), (-1.0, 1.0)])
+    def test_attacks_freeze_a_keras_file(self, trained, tmp_path, input_range):
+        trained.save(tmp_path / "model.keras")
+        loaded = load_classifier(
+            tmp_path / "model.keras", IMAGES, input_range=input_range
+        )
+        frozen = loaded.logits_fn.freeze()
+        assert frozen.function is not loaded.logits_fn.function
+        low, high = input_range
+        wanted = gradient(
+            lambda x: trained(low + (high - low) * x, training=False), IMAGES
+        )
+        found = gradient(frozen, IMAGES)
+        np.testing.assert_allclose(found[0], wanted[0], atol=1e-5)
+        np.testing.assert_allclose(found[1], wanted[1], atol=1e-5)
+
     @pytest.mark.parametrize("jit_compile", [False, True])
     def test_it_works_inside_a_graph(self, exported, jit_compile):
         loaded = load_classifier(exported, IMAGES)

@@ -23,6 +23,7 @@ from mma_tf.evaluation.tables import PrintableEvaluation
 from mma_tf.evaluation.verification import misclassified
 from mma_tf.models.inference import (
     InferenceLogits,
+    UnitRangeLogits,
     at_least_float32,
     inference_logits_fn,
 )
@@ -187,7 +188,7 @@ def estimate_margins(
 def _bound(classifier: LogitsFn | keras.Model) -> LogitsFn:
     if isinstance(classifier, keras.Model):
         return inference_logits_fn(classifier)
-    if isinstance(classifier, InferenceLogits):
+    if isinstance(classifier, InferenceLogits | UnitRangeLogits):
         return classifier
     return lambda images: at_least_float32(classifier(images))
 

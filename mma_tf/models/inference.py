@@ -1,5 +1,9 @@
 """A classifier as attacks and evaluation see it."""
 
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -36,6 +40,42 @@ def inference_logits_fn(classifier: keras.Model) -> LogitsFn:
         Images `[batch, ...]` in [0, 1] to logits `[batch, classes]`, float32 at least.
     """
     return InferenceLogits(classifier)
+
+
+@dataclasses.dataclass(frozen=True)
+class UnitRangeLogits:
+    """A function of any pixels, as one of images in [0, 1].
+
+    Attributes:
+        function: Pixels as it wants them to logits.
+        input_range: The pixels that it wants for 0 and for 1.
+        dtype: Of its pixels; None: whatever comes.
+        model: The Keras model that `function` is, if it is one.
+    """
+
+    function: Callable[[Tensor], Any]
+    input_range: tuple[float, float] = (0.0, 1.0)
+    dtype: tf.DType | None = None
+    model: keras.Model | None = None
+
+    def __call__(self, images: Tensor) -> Any:
+        """Returns logits, float32 at least; what is no tensor, unchanged."""
+        low, high = self.input_range
+        pixels = tf.convert_to_tensor(images)
+        if (low, high) != (0.0, 1.0):
+            pixels = low + (high - low) * pixels
+        if self.dtype is not None and self.dtype != pixels.dtype:
+            # Bytes: the nearest one, as an image file would hold.
+            whole = tf.round(pixels) if self.dtype.is_integer else pixels
+            pixels = tf.cast(whole, self.dtype)
+        outputs = self.function(pixels)
+        return at_least_float32(outputs) if tf.is_tensor(outputs) else outputs
+
+    def freeze(self) -> LogitsFn:
+        """Returns the same at the weights of now; see `mma_tf.frozen`."""
+        if self.model is None:
+            return self
+        return dataclasses.replace(self, function=freeze(self.model), model=None)
 
 
 def at_least_float32(logits: Tensor) -> Tensor:
