@@ -8,7 +8,6 @@ import tensorflow as tf
 from mma_tf.frozen.convolution import convolution
 from mma_tf.frozen.dense import dense
 from mma_tf.frozen.normalization import normalization
-from mma_tf.frozen.pooling import max_pool
 from mma_tf.types import Tensor
 
 
@@ -26,7 +25,6 @@ def freeze_layer(layer: keras.Operation) -> Callable[[Tensor], Tensor] | None:
         keras.layers.Conv2D: _freeze_convolution,
         keras.layers.Dense: _freeze_dense,
         keras.layers.BatchNormalization: _freeze_normalization,
-        keras.layers.MaxPooling2D: _freeze_pooling,
     }
     freezer = freezers.get(type(layer))
     if freezer is None or not layer.built or _is_altered(layer):
@@ -83,22 +81,6 @@ def _freeze_normalization(
         offset += _value(layer.beta)
     normalize = normalization(scale, offset)
     return lambda inputs: normalize(tf.cast(inputs, layer.compute_dtype))
-
-
-def _freeze_pooling(
-    layer: keras.layers.MaxPooling2D,
-) -> Callable[[Tensor], Tensor] | None:
-    is_halving = tuple(layer.pool_size) == tuple(layer.strides) == (2, 2)
-    if not is_halving or layer.data_format != "channels_last" or has_gpu():
-        return None
-
-    def pool(inputs: Tensor) -> Tensor:
-        height, width, channels = inputs.shape[1:]
-        is_known = None not in (height, width, channels)
-        is_even = is_known and height % 2 == width % 2 == 0
-        return max_pool(inputs) if is_even else layer(inputs)
-
-    return pool
 
 
 def has_gpu() -> bool:
