@@ -221,18 +221,20 @@ def _patterns_at(
     """Returns the pattern laid at the window's place, `[batch, height, width]`."""
     distinct = sorted(set(sides))
     largest = distinct[-1]
-    table = np.zeros((len(distinct), largest, largest), np.float32)
+    # By pattern, whether it is turned, column and row.
+    table = np.zeros((len(distinct), 2, largest, largest), np.float32)
     for number, side in enumerate(distinct):
-        table[number, :side, :side] = _pattern(side)
+        table[number, 0, :side, :side] = _pattern(side).T
+        table[number, 1, :side, :side] = _pattern(side)
     which = tf.gather(tf.constant([distinct.index(side) for side in sides]), query)
+    which = 2 * which + tf.cast(turned, tf.int32)
     across = tf.clip_by_value(columns, 0, largest - 1)
     down = tf.clip_by_value(rows, 0, largest - 1)
-    turned = turned[:, tf.newaxis]
-    down = tf.where(turned, down, down * largest)
-    across = tf.where(turned, across * largest, across)
-    down += (which * largest * largest)[:, tf.newaxis]
-    index = down[:, :, tf.newaxis] + across[:, tf.newaxis, :]
-    return tf.gather(tf.reshape(table, [-1]), index)
+    # Columns first, then rows, each as a whole: number by number takes thrice as long.
+    across += which[:, tf.newaxis] * largest
+    picked = tf.gather(table.reshape(-1, largest), across)
+    picked = tf.transpose(picked, [0, 2, 1])
+    return tf.gather(picked, down, batch_dims=1)
 
 
 def _pattern(side: int) -> np.ndarray:
