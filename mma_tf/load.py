@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from mma_tf.errors import UserError, reason_of
 from mma_tf.export import DESCRIPTION, SAVED_MODEL
+from mma_tf.frozen import freeze, freeze_function
 from mma_tf.models.inference import UnitRangeLogits
 from mma_tf.models.logits import are_probabilities
 from mma_tf.saved_models import load_endpoint
@@ -118,11 +119,12 @@ def load_classifier(
             "Invalid `--signature`: a .keras file has none; leave it out. Received: "
             f"--signature={signature}"
         )
-    dtype, batch_size, used, model = None, None, None, None
+    dtype, batch_size, used, fix = None, None, None, None
     function: Callable[[Tensor], Any]
     if is_keras:
         model = _load_keras(found)
         function = functools.partial(model, training=False)
+        fix = functools.partial(freeze, model)
     else:
         used, function, dtype, batch_size = load_endpoint(found, signature)
     if batch_size is not None:
@@ -132,13 +134,17 @@ def load_classifier(
             "open batch size"
         )
 
-    logits_fn = UnitRangeLogits(function, (low, high), dtype, model)
+    logits_fn = UnitRangeLogits(function, (low, high), dtype, fix)
     if dtype is not None and dtype.is_integer and (low, high) == (0.0, 1.0):
         raise UserError(
             f"Invalid `--input_range`: {found} takes {dtype.name} pixels, not floating "
             "ones; say which, --input_range=0,255 for bytes."
         )
     outputs = _try(found, logits_fn, images, num_classes)
+    if not is_keras:
+        frozen = freeze_function(function, logits_fn.pixels(tf.constant(images)))
+        if frozen is not None:
+            logits_fn = dataclasses.replace(logits_fn, fix=lambda: frozen)
     return LoadedClassifier(
         name=str(path),
         path=found,

@@ -6,5 +6,6 @@ for all of these, and the images' gradient has kernels of its own.
 """
 
 from mma_tf.frozen.classifier import freeze
+from mma_tf.frozen.graph import freeze_function
 
-__all__ = ["freeze"]
+__all__ = ["freeze", "freeze_function"]

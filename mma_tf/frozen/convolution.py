@@ -49,38 +49,17 @@ def convolution(
         Inputs `[batch, height, width, channels]` to `[batch, rows, columns, filters]`.
     """
     kernel = tf.stop_gradient(kernel)
-    side = block_side(kernel.shape[2], stride)
-    if side is None or not in_blocks:
+    gradient_of = None
+    if in_blocks:
+        gradient_of = gradient_in_blocks(kernel, stride=stride, padding=padding)
+    if gradient_of is None:
         return lambda inputs: tf.nn.conv2d(inputs, kernel, stride, padding.upper())
-    # By the padding before the first row and column, which depends on the input's
-    # extent; made where the kernel is, outside of an attack's loop.
-    blocks = {
-        before: _block_kernel(kernel, stride=stride, before=before, side=side)
-        for before in _possible_paddings(kernel.shape[:2], stride, padding)
-    }
 
     @tf.custom_gradient
     def convolve(inputs: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
         outputs = tf.nn.conv2d(inputs, kernel, stride, padding.upper())
-        height, width = inputs.shape[1:3]
-
-        def gradient(upstream: Tensor) -> Tensor:
-            before = (
-                _padding_before(height, kernel.shape[0], stride, padding),
-                _padding_before(width, kernel.shape[1], stride, padding),
-            )
-            return _input_gradient(
-                upstream,
-                blocks[before],
-                extents=(height, width),
-                taps=kernel.shape[:2],
-                channels=kernel.shape[2],
-                stride=stride,
-                before=before,
-                side=side,
-            )
-
-        return outputs, gradient
+        extents = tuple(inputs.shape[1:3])
+        return outputs, lambda upstream: gradient_of(upstream, extents)
 
     def apply(inputs: Tensor) -> Tensor:
         if None in inputs.shape[1:3]:
@@ -88,6 +67,49 @@ def convolution(
         return convolve(inputs)
 
     return apply
+
+
+def gradient_in_blocks(
+    kernel: Tensor, *, stride: int, padding: str
+) -> Callable[[Tensor, tuple[int, int]], Tensor] | None:
+    """Returns the gradient of a convolution's inputs, found in blocks of these.
+
+    Args:
+        kernel: As `convolution` takes it.
+        stride: Along both axes.
+        padding: "same" or "valid".
+
+    Returns:
+        None where it does not pay; else a function of the gradient of the outputs
+        `[batch, rows, columns, filters]` and the inputs' (height, width).
+    """
+    side = block_side(kernel.shape[2], stride)
+    if side is None:
+        return None
+    # By the padding before the first row and column, which depends on the input's
+    # extent; made where the kernel is, outside of an attack's loop.
+    blocks = {
+        before: _block_kernel(kernel, stride=stride, before=before, side=side)
+        for before in _possible_paddings(kernel.shape[:2], stride, padding)
+    }
+
+    def gradient_of(upstream: Tensor, extents: tuple[int, int]) -> Tensor:
+        above, left = (
+            _padding_before(extent, taps, stride, padding)
+            for extent, taps in zip(extents, kernel.shape[:2], strict=True)
+        )
+        return _input_gradient(
+            upstream,
+            blocks[above, left],
+            extents=extents,
+            taps=kernel.shape[:2],
+            channels=kernel.shape[2],
+            stride=stride,
+            before=(above, left),
+            side=side,
+        )
+
+    return gradient_of
 
 
 def block_side(channels: int, stride: int) -> int | None:

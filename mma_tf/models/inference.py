@@ -50,16 +50,21 @@ class UnitRangeLogits:
         function: Pixels as it wants them to logits.
         input_range: The pixels that it wants for 0 and for 1.
         dtype: Of its pixels; None: whatever comes.
-        model: The Keras model that `function` is, if it is one.
+        fix: Returns `function` at the weights of now, if there is a faster one.
     """
 
     function: Callable[[Tensor], Any]
     input_range: tuple[float, float] = (0.0, 1.0)
     dtype: tf.DType | None = None
-    model: keras.Model | None = None
+    fix: Callable[[], Callable[[Tensor], Any]] | None = None
 
     def __call__(self, images: Tensor) -> Any:
         """Returns logits, float32 at least; what is no tensor, unchanged."""
+        outputs = self.function(self.pixels(images))
+        return at_least_float32(outputs) if tf.is_tensor(outputs) else outputs
+
+    def pixels(self, images: Tensor) -> Tensor:
+        """Returns images in [0, 1] as the function wants them."""
         low, high = self.input_range
         pixels = tf.convert_to_tensor(images)
         if (low, high) != (0.0, 1.0):
@@ -68,14 +73,13 @@ class UnitRangeLogits:
             # Bytes: the nearest one, as an image file would hold.
             whole = tf.round(pixels) if self.dtype.is_integer else pixels
             pixels = tf.cast(whole, self.dtype)
-        outputs = self.function(pixels)
-        return at_least_float32(outputs) if tf.is_tensor(outputs) else outputs
+        return pixels
 
     def freeze(self) -> LogitsFn:
         """Returns the same at the weights of now; see `mma_tf.frozen`."""
-        if self.model is None:
+        if self.fix is None:
             return self
-        return dataclasses.replace(self, function=freeze(self.model), model=None)
+        return dataclasses.replace(self, function=self.fix(), fix=None)
 
 
 def at_least_float32(logits: Tensor) -> Tensor:
