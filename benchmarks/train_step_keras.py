@@ -20,6 +20,7 @@ from mma_tf.attacks.an_pgd import an_pgd
 from mma_tf.attacks.pgd import pgd
 from mma_tf.data.examples import Examples
 from mma_tf.data.pipelines import training_batches
+from mma_tf.devices import has_gpu
 from mma_tf.export import export_classifier
 from mma_tf.load import load_logits_fn
 from mma_tf.losses.cross_entropy import cross_entropy
@@ -33,7 +34,7 @@ from mma_tf.strategy import make_strategy, xla_pays
 _PEAK_SECONDS = 0.5
 
 
-class _Clock(keras.callbacks.Callback):
+class StepClock(keras.callbacks.Callback):
     """Times the steps of a `fit`, without the making of its iterator."""
 
     def __init__(self, num_steps: int) -> None:
@@ -88,7 +89,7 @@ class Training:
 
     def run(self, steps: int) -> dict[str, Any]:
         """Trains for so many steps."""
-        clock = _Clock(steps)
+        clock = StepClock(steps)
         batches = self._batches(self._done, self._done + steps)
         history = self._model.fit(
             batches, epochs=1, shuffle=False, verbose=0, callbacks=[clock]
@@ -196,7 +197,7 @@ class Attack:
                 num_steps=case.attack_steps,
                 step_size=recipe.test_step_size,
             ),
-            jit_compile=bool(tf.config.list_logical_devices("GPU")),
+            jit_compile=has_gpu(),
         )
 
     def order(self) -> list[list[int]]:

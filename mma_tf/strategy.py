@@ -4,6 +4,7 @@ from typing import Literal
 
 import tensorflow as tf
 
+from mma_tf.devices import has_gpu
 from mma_tf.errors import UserError
 
 StrategyName = Literal["auto", "none", "mirrored"]
@@ -54,5 +55,4 @@ def xla_pays(strategy: tf.distribute.Strategy) -> bool:
     On one GPU it pays. On a CPU it is two to four times slower than the plain graph,
     and Keras does not compile under a strategy of several replicas.
     """
-    has_gpu = bool(tf.config.list_logical_devices("GPU"))
-    return has_gpu and strategy.num_replicas_in_sync == 1
+    return has_gpu() and strategy.num_replicas_in_sync == 1

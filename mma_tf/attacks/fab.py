@@ -5,12 +5,12 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from mma_tf.attacks.gradients import value_and_gradient
 from mma_tf.attacks.iterative import (
     Problem,
     is_error,
     keep_smallest,
     nothing_found,
-    value_and_gradient,
 )
 from mma_tf.box import clip_to_box
 from mma_tf.losses.dlr import target_difference

@@ -5,12 +5,12 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from mma_tf.attacks.gradients import value_and_gradient
 from mma_tf.attacks.iterative import (
     Problem,
     is_error,
     keep_smallest,
     nothing_found,
-    value_and_gradient,
 )
 from mma_tf.attacks.schedules import cosine
 from mma_tf.losses.registry import get_attack_loss

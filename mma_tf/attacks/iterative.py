@@ -220,38 +220,6 @@ def runner_up(labels: Tensor, logits: Tensor) -> Tensor:
     return tf.argmax(others, axis=-1, output_type=tf.int32)
 
 
-def value_and_gradient(
-    function: Any, points: Tensor
-) -> tuple[tuple[Tensor, Tensor], Tensor]:
-    """Returns `(values, logits) = function(points)`, and the values' gradients.
-
-    Args:
-        function: Points `[batch, ...]` to values `[batch]` and logits.
-        points: `[batch, ...]`.
-    """
-    with tf.GradientTape(watch_accessed_variables=False) as tape:
-        tape.watch(points)
-        values, logits = function(points)
-    gradients = tape.gradient(values, points)
-    if gradients is None:
-        raise ValueError(
-            "Invalid `logits_fn`: expected a function whose gradient can be taken. "
-            "Received: one with none (the black-box attacks need none)"
-        )
-    return (values, logits), finite(gradients)
-
-
-def finite(gradients: Tensor) -> Tensor:
-    """Returns `gradients` with 0 for NaN and the largest number for infinity.
-
-    A pixel whose slope is unknown stays where it is. Were it to become NaN, so would
-    the logits, and the point would pass for an error.
-    """
-    is_known = tf.cast(gradients == gradients, gradients.dtype)
-    known = tf.math.multiply_no_nan(gradients, is_known)
-    return tf.clip_by_value(known, known.dtype.min, known.dtype.max)
-
-
 def keep_smallest(state: Any, points: Tensor, size: Tensor, adversarial: Tensor) -> Any:
     """Returns the state with those `points` noted that are errors closer than known.
 

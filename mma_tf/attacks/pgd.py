@@ -3,6 +3,7 @@
 import tensorflow as tf
 
 from mma_tf.attacks.arguments import as_images, as_radii, check_num_steps, frozen
+from mma_tf.attacks.gradients import value_and_gradient
 from mma_tf.losses.cross_entropy import cross_entropy
 from mma_tf.norms.registry import get_norm
 from mma_tf.per_example import over_pixels, to_batch
@@ -58,7 +59,7 @@ def pgd(
 
     Raises:
         ValueError: If `norm` is unknown, `eps` or `step_size` is negative or of a wrong
-            shape, or `num_steps` is negative.
+            shape, `num_steps` is negative, or `logits_fn` has no gradient.
         TypeError: If `images` are not floating.
 
     Reference: Madry et al., ICLR 2018 (arXiv 1706.06083), section 2.1.
@@ -70,16 +71,12 @@ def pgd(
     lengths = over_pixels(to_batch(step_size, images), images)
     logits_fn = frozen(logits_fn)
 
+    def values_at(points: Tensor) -> tuple[Tensor, Tensor]:
+        logits = logits_fn(points)
+        return loss(labels, logits), logits
+
     def step(iteration: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(points)
-            values = loss(labels, logits_fn(points))
-        gradients = tape.gradient(values, points)
-        if gradients is None:
-            raise ValueError(
-                "Invalid `logits_fn`: expected a function whose gradient can be taken. "
-                "Received: one with none (the black-box attacks need none)"
-            )
+        _, gradients = value_and_gradient(values_at, points)
         points = points + lengths * geometry.ascent_direction(gradients)
         return iteration + 1, geometry.project(points, images, radii)
 

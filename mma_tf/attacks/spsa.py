@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from mma_tf.attacks.iterative import Problem, finite, is_error, nothing_found
+from mma_tf.attacks.gradients import finite
+from mma_tf.attacks.iterative import Problem, is_error, nothing_found
 from mma_tf.losses.logit_margin import logit_margin_loss
 from mma_tf.noise import uniform_each
 from mma_tf.norms.registry import get_norm

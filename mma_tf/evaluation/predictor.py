@@ -3,6 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
+from mma_tf.devices import has_gpu
 from mma_tf.types import LogitsFn
 
 
@@ -16,9 +17,7 @@ class Predictor:
 
     def __init__(self, logits_fn: LogitsFn, batch_size: int) -> None:
         self._batch_size = batch_size
-        self._logits_fn = tf.function(
-            logits_fn, jit_compile=bool(tf.config.list_logical_devices("GPU"))
-        )
+        self._logits_fn = tf.function(logits_fn, jit_compile=has_gpu())
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Returns the logits `[n, classes]` of `[n, ...]` images, n >= 1."""

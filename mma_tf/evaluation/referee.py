@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from mma_tf.attacks.iterative import Found
 from mma_tf.attacks.shorten import shorten
+from mma_tf.devices import has_gpu
 from mma_tf.evaluation.predictor import Predictor, fill_up
 from mma_tf.evaluation.verification import Verdict, verify
 from mma_tf.types import LogitsFn, NormName
@@ -53,7 +54,7 @@ class Referee:
             lambda images, labels, found: shorten(
                 logits_fn, images, labels, found, norm=norm
             ),
-            jit_compile=bool(tf.config.list_logical_devices("GPU")),
+            jit_compile=has_gpu(),
         )
 
     def judge(

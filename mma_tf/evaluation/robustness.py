@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from mma_tf.attacks.pgd import pgd
+from mma_tf.devices import has_gpu
 from mma_tf.evaluation.margins import MarginEstimate, an_pgd_margins
 from mma_tf.losses.carlini_wagner import carlini_wagner_loss
 from mma_tf.losses.cross_entropy import cross_entropy
@@ -106,7 +107,7 @@ class RobustnessMeter:
                 logits_fn, images, labels, judgement, seed
             ),
             # XLA pays on a GPU; on a CPU it is slower than the plain graph.
-            jit_compile=bool(tf.config.list_logical_devices("GPU")),
+            jit_compile=has_gpu(),
         )
 
     def measure(

@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from mma_tf.attacks.iterative import Attack, Problem, advance, is_done
+from mma_tf.devices import has_gpu
 from mma_tf.noise import seeds_of
 from mma_tf.per_example import select
 from mma_tf.types import LogitsFn, Tensor
@@ -83,7 +84,7 @@ class Stream:
         self._stop_in_ball = stop_in_ball
         self._result = result
         # XLA pays on a GPU; on a CPU it is slower than the plain graph.
-        self._jit = bool(tf.config.list_logical_devices("GPU"))
+        self._jit = has_gpu()
 
         def begin(problem: Problem, seed: Tensor, keys: Tensor) -> tuple[Any, Any]:
             problem = problem._replace(seeds=seeds_of(seed, keys))

@@ -9,8 +9,8 @@ from tensorflow.python.framework.convert_to_constants import (
     convert_variables_to_constants_v2,
 )
 
+from mma_tf.devices import has_gpu
 from mma_tf.frozen.convolution import block_side, gradient_in_blocks
-from mma_tf.frozen.layers import has_gpu
 from mma_tf.types import Tensor
 
 _GRADIENT = "_gradient_op_type"

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
+from mma_tf.devices import has_gpu
 from mma_tf.frozen.convolution import convolution
 from mma_tf.frozen.dense import dense
 from mma_tf.frozen.normalization import normalization
@@ -57,6 +58,7 @@ def _freeze_convolution(
         _fixed(layer.kernel, layer),
         stride=height,
         padding=layer.padding,
+        # A GPU's own kernels need no help.
         in_blocks=not has_gpu(),
     )
     return _with_bias_and_activation(convolve, layer)
@@ -81,11 +83,6 @@ def _freeze_normalization(
         offset += _value(layer.beta)
     normalize = normalization(scale, offset)
     return lambda inputs: normalize(tf.cast(inputs, layer.compute_dtype))
-
-
-def has_gpu() -> bool:
-    """Returns whether there is a GPU, whose own kernels need no help."""
-    return bool(tf.config.list_logical_devices("GPU"))
 
 
 def _with_bias_and_activation(

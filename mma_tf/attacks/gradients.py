@@ -1,0 +1,65 @@
+"""Gradients with respect to images."""
+
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+from mma_tf.devices import has_gpu
+from mma_tf.types import Tensor
+
+ValuesFn = Callable[[Tensor], tuple[Tensor, Tensor]]
+
+
+def value_and_gradient(
+    function: ValuesFn, points: Tensor
+) -> tuple[tuple[Tensor, Tensor], Tensor]:
+    """Returns `(values, logits) = function(points)`, and `finite` gradients of values.
+
+    Args:
+        function: Points `[batch, ...]` to values `[batch]` and logits.
+        points: `[batch, ...]`.
+
+    Raises:
+        ValueError: If there is no gradient.
+    """
+
+    def compute(points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(points)
+            values, logits = function(points)
+        gradients = tape.gradient(values, points)
+        if gradients is None:
+            raise ValueError(
+                "Invalid `logits_fn`: expected a function whose gradient can be taken. "
+                "Received: one with none (the black-box attacks need none)"
+            )
+        return values, logits, gradients
+
+    values, logits, gradients = _apart(compute)(points)
+    return (values, logits), finite(gradients)
+
+
+def finite(gradients: Tensor) -> Tensor:
+    """Returns `gradients` with 0 for NaN and the largest number for infinity.
+
+    A pixel whose slope is unknown stays where it is. Were it to become NaN, so would
+    the logits, and the point would pass for an error.
+    """
+    is_known = tf.cast(gradients == gradients, gradients.dtype)
+    known = tf.math.multiply_no_nan(gradients, is_known)
+    return tf.clip_by_value(known, known.dtype.min, known.dtype.max)
+
+
+def _apart(compute: Callable[..., Any]) -> Callable[..., Any]:
+    """Returns the same function, on a CPU as a graph that no loop is a part of.
+
+    TensorFlow has oneDNN compute the gradient of a pooling only if it comes upon the
+    pooling itself before. In a loop's graph, which goes in a circle, it does or does
+    not by chance, from one process to the next; if not, a step takes up to twice as
+    long in bfloat16.
+    """
+    if tf.executing_eagerly() or has_gpu():
+        return compute
+    attributes = {"_noinline": True}
+    return tf.function(compute, autograph=False, experimental_attributes=attributes)
