@@ -140,6 +140,7 @@ class Side:
         is_training: bool,
         order: Sequence[Sequence[int]],
         check_in: str | None = None,
+        tune_layout: bool = True,
     ) -> dict[str, Any]:
         """Makes the network and, if it is timed, the first step.
 
@@ -150,6 +151,8 @@ class Side:
             order: The examples of each step.
             check_in: If given, nothing will be timed: without random starts, in this
                 dtype.
+            tune_layout: Whether to take the memory layout that is faster here, and not
+                PyTorch's own, which the authors' code leaves as it is.
         """
         with np.load(path) as file:
             arrays = dict(file)
@@ -170,7 +173,7 @@ class Side:
         layout = torch.contiguous_format
         # In float64 the other layout's convolutions round equal pixels differently,
         # which breaks the ties of the pooling (images' backgrounds) at random.
-        if check_in != "float64":
+        if tune_layout and check_in != "float64":
             layout = _faster_layout(network, images[: parameters["batch_size"]])
         training = MMATraining(
             network.to(memory_format=layout),

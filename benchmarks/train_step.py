@@ -152,6 +152,7 @@ def _compare(args: argparse.Namespace, machine: Machine) -> None:
                     {
                         **dataclasses.asdict(row),
                         "ratios": row.ratios,
+                        "plain_ratios": row.plain_ratios,
                         "share_of_peak": row.share_of_peak,
                     }
                     for row in rows

@@ -100,7 +100,8 @@ def measure(case: Case, machine: Machine, problem: Path, timing: Timing) -> Row:
         timing: How long.
     """
     steps = timing.steps or case.steps_per_turn
-    with machine.ours() as (ours, _), machine.theirs() as (theirs, _):
+    with contextlib.ExitStack() as stack:
+        ours, _ = stack.enter_context(machine.ours())
         built = ours.ask(
             "prepare",
             case=dataclasses.asdict(case),
@@ -108,14 +109,17 @@ def measure(case: Case, machine: Machine, problem: Path, timing: Timing) -> Row:
             # The first, and one turn more than there are pairs.
             num_steps=1 + steps * (timing.pairs + 1),
         )
-        faced = theirs.ask(
-            "prepare",
-            parameters=parameters_of(case, timed=True),
-            path=str(problem),
-            is_training=case.is_training,
-            order=built["order"],
-        )
-        sides = {"ours": ours, "theirs": theirs}
+        sides, layouts = {"ours": ours}, {}
+        for name, tune_layout in (("tuned", True), ("plain", False)):
+            sides[name], _ = stack.enter_context(machine.theirs())
+            layouts[name] = sides[name].ask(
+                "prepare",
+                parameters=parameters_of(case, timed=True),
+                path=str(problem),
+                is_training=case.is_training,
+                order=built["order"],
+                tune_layout=tune_layout,
+            )["layout"]
         answers: dict[str, list[dict[str, Any]]] = {name: [] for name in sides}
         load = _OtherLoad()
         for pair in range(timing.pairs + 1):
@@ -135,16 +139,17 @@ def measure(case: Case, machine: Machine, problem: Path, timing: Timing) -> Row:
             file=sys.stderr,
         )
     # The first turn warms up.
-    our, their = answers["ours"][1:], answers["theirs"][1:]
+    our, their, plain = (answers[name][1:] for name in sides)
     return Row(
         case=case,
         our_seconds=[answer["seconds"] for answer in our],
         their_seconds=[answer["seconds"] for answer in their],
+        plain_seconds=[answer["seconds"] for answer in plain],
         our_right=our[-1]["right"],
         their_right=their[-1]["right"],
         our_eps=our[-1]["eps"],
         their_eps=their[-1]["eps"],
-        their_layout=faced["layout"],
+        their_layout=layouts["tuned"],
         first_step=built["first_step"],
         our_peak_bytes=our[-1]["peak_bytes"],
         their_peak_bytes=their[-1]["peak_bytes"],

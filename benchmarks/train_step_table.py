@@ -10,15 +10,17 @@ from pathlib import Path
 from benchmarks.train_step_cases import Case
 from benchmarks.train_step_worker import Mistake
 
-_BEGIN, _END = "<!-- train_step:begin -->", "<!-- train_step:end -->"
+_MARK = "train_step"
 _CPUINFO = Path("/proc/cpuinfo")
 
 HEADER = (
     "| case | steps | precision | ours, s | PyTorch, s | ours, images/s "
-    "| PyTorch, images/s | PyTorch / ours (quartiles) | goal | right, ours / PyTorch "
+    "| PyTorch, images/s | PyTorch / ours (quartiles) "
+    "| plain PyTorch / ours (quartiles) "
+    "| goal | right, ours / PyTorch "
     "| AN-PGD, share of the convolution peak | first step, s "
     "| peak memory, ours / PyTorch, GiB | other load |\n"
-    "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|"
+    "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|"
 )
 
 
@@ -29,7 +31,8 @@ class Row:
     Attributes:
         case: What was measured.
         our_seconds: Of a step, one number a pair.
-        their_seconds: Likewise, of PyTorch.
+        their_seconds: Likewise, of PyTorch in the memory layout that is faster here.
+        plain_seconds: Likewise, of PyTorch in its own layout.
         our_right: Share of the examples that were classified right (by an attack: that
             still are).
         their_right: Likewise.
@@ -49,6 +52,7 @@ class Row:
     case: Case
     our_seconds: list[float]
     their_seconds: list[float]
+    plain_seconds: list[float]
     our_right: float
     their_right: float
     our_eps: float | None
@@ -65,8 +69,12 @@ class Row:
     @property
     def ratios(self) -> list[float]:
         """PyTorch's seconds over ours, one number a pair."""
-        pairs = zip(self.their_seconds, self.our_seconds, strict=True)
-        return [theirs / ours for theirs, ours in pairs]
+        return _divide(self.their_seconds, self.our_seconds)
+
+    @property
+    def plain_ratios(self) -> list[float]:
+        """The same of PyTorch in its own layout."""
+        return _divide(self.plain_seconds, self.our_seconds)
 
     @property
     def share_of_peak(self) -> float | None:
@@ -93,6 +101,7 @@ class Row:
             f"{case.batch_size / ours:.0f}",
             f"{case.batch_size / theirs:.0f}",
             _with_quartiles(self.ratios),
+            _with_quartiles(self.plain_ratios),
             "" if case.goal is None else f"{case.goal:g}",
             f"{self.our_right:.0%} / {self.their_right:.0%}",
             "" if share is None else f"{share:.0%}",
@@ -126,41 +135,56 @@ def heading(
     ]
     return (
         f"Measured on {datetime.date.today().isoformat()} on {device or 'the CPU'}; "
-        f"{_processor()}, {threads} threads; {'; '.join(versions)}; medians of {pairs} "
+        f"{processor()}, {threads} threads; {'; '.join(versions)}; medians of {pairs} "
         f"pairs. The machine's best in TensorFlow, GFLOP/s: {', '.join(rates)}."
     )
 
 
-def write_section(path: Path, text: str) -> None:
-    """Puts `text` between the two marks in a file, in place of what stands there.
+def write_section(path: Path, text: str, mark: str = _MARK) -> None:
+    """Puts `text` between two marks in a file, in place of what stands there.
+
+    Args:
+        path: The file.
+        text: What to put there.
+        mark: The marks are `<!-- {mark}:begin -->` and `<!-- {mark}:end -->`.
 
     Raises:
         Mistake: If the file cannot be read or has no such marks.
     """
-    before, after = _around_section(path)
-    path.write_text(f"{before}{_BEGIN}\n{text}\n{_END}{after}", "utf-8")
+    before, after = _around_section(path, mark)
+    begin, end = _marks(mark)
+    path.write_text(f"{before}{begin}\n{text}\n{end}{after}", "utf-8")
 
 
-def check_section(path: Path) -> None:
+def check_section(path: Path, mark: str = _MARK) -> None:
     """Raises `Mistake` if `write_section` would."""
-    _around_section(path)
+    _around_section(path, mark)
 
 
-def _around_section(path: Path) -> tuple[str, str]:
+def _marks(mark: str) -> tuple[str, str]:
+    return f"<!-- {mark}:begin -->", f"<!-- {mark}:end -->"
+
+
+def _around_section(path: Path, mark: str) -> tuple[str, str]:
     try:
         text = path.read_text("utf-8")
     except OSError as error:
         raise Mistake(
             f"--write_readme={path} cannot be read: {error.strerror}."
         ) from None
-    before, begin, rest = text.partition(_BEGIN)
-    _, end, after = rest.partition(_END)
+    first, last = _marks(mark)
+    before, begin, rest = text.partition(first)
+    _, end, after = rest.partition(last)
     if not (begin and end):
         raise Mistake(
-            f"--write_readme={path} has no place for the table: a line {_BEGIN} and, "
-            f"after it, a line {_END}."
+            f"--write_readme={path} has no place for the table: a line {first} and, "
+            f"after it, a line {last}."
         )
     return before, after
+
+
+def _divide(values: Sequence[float], by: Sequence[float]) -> list[float]:
+    return [value / other for value, other in zip(values, by, strict=True)]
 
 
 def _with_quartiles(values: Sequence[float]) -> str:
@@ -175,7 +199,8 @@ def _gibibytes(size: int | None) -> str:
     return "?" if size is None else f"{size / 2**30:.2f}"
 
 
-def _processor() -> str:
+def processor() -> str:
+    """Returns what the machine says of its processor."""
     if _CPUINFO.exists():
         for line in _CPUINFO.read_text("utf-8").splitlines():
             name, _, value = line.partition(":")

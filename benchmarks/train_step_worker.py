@@ -60,11 +60,20 @@ def peak_bytes() -> int | None:
 
     Not `getrusage`, which begins with what the parent held when it started the process.
     """
+    return _bytes_of("VmHWM")
+
+
+def resident_bytes() -> int | None:
+    """Returns this process's resident memory of now, where Linux tells it."""
+    return _bytes_of("VmRSS")
+
+
+def _bytes_of(name: str) -> int | None:
     if not _STATUS.exists():
         return None
     lines = _STATUS.read_text("utf-8").splitlines()
-    peaks = [line.split()[1] for line in lines if line.startswith("VmHWM:")]
-    return int(peaks[0]) * 1024 if peaks else None
+    found = [line.split()[1] for line in lines if line.startswith(f"{name}:")]
+    return int(found[0]) * 1024 if found else None
 
 
 class Worker:

@@ -11,6 +11,7 @@ from tensorflow.python.framework.convert_to_constants import (
 
 from mma_tf.devices import has_gpu
 from mma_tf.frozen.convolution import block_side, gradient_in_blocks
+from mma_tf.frozen.dense import transposing_pays
 from mma_tf.types import Tensor
 
 _GRADIENT = "_gradient_op_type"
@@ -125,7 +126,7 @@ def _choose_gradients(graph: Any) -> None:
             continue
         if node.op == "Conv2D" and _is_plain_convolution(node, shape):
             node.attr[_GRADIENT].s = _CONVOLUTION.encode()
-        if node.op == "MatMul" and not _is_transposed(node):
+        if node.op == "MatMul" and _is_plain_product(node):
             node.attr[_GRADIENT].s = _PRODUCT.encode()
 
 
@@ -151,8 +152,9 @@ def _is_plain_convolution(node: Any, kernel_shape: list[int]) -> bool:
     )
 
 
-def _is_transposed(node: Any) -> bool:
-    return node.attr["transpose_a"].b or node.attr["transpose_b"].b
+def _is_plain_product(node: Any) -> bool:
+    is_transposed = node.attr["transpose_a"].b or node.attr["transpose_b"].b
+    return not is_transposed and transposing_pays(tf.as_dtype(node.attr["T"].type))
 
 
 @tf.RegisterGradient(_CONVOLUTION)
