@@ -18,7 +18,7 @@ from mma_tf.errors import UserError
 from mma_tf.evaluation.robustness import Judgement, Robustness, RobustnessMeter
 from mma_tf.export import export_classifier
 from mma_tf.load import load_logits_fn
-from mma_tf.methods import make_model, make_optimizer
+from mma_tf.methods import make_model, make_optimizer, make_schedule
 from mma_tf.models.registry import build
 from mma_tf.recipes.schema import Recipe
 from mma_tf.run_directory import RunDirectory
@@ -28,7 +28,6 @@ from mma_tf.training.callbacks import (
     BestByMargin,
     Checkpointing,
     MarginValidation,
-    PiecewiseSchedule,
     PlainProgress,
     StopOnNonFinite,
     StopOnSignal,
@@ -132,7 +131,7 @@ def train(
             callbacks=[
                 Throughput(recipe.batch_size),
                 StopOnNonFinite(),
-                PiecewiseSchedule(recipe.learning_rate, recipe.learning_rate_steps),
+                make_schedule(recipe),
                 Checkpointing(
                     checkpoints.save,
                     every_steps=recipe.save_every,
@@ -230,6 +229,7 @@ def _build(
             num_classes=data.num_classes,
             depth=recipe.depth,
             width=recipe.width,
+            kernel_init=recipe.kernel_init,
         )
         model = make_model(recipe, classifier, num_examples=num_examples)
         model.compile(make_optimizer(recipe), jit_compile=xla_pays(strategy))

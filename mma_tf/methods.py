@@ -5,6 +5,7 @@ from typing import Any
 import keras
 
 from mma_tf.recipes.schema import Recipe
+from mma_tf.training.callbacks import CosineSchedule, PiecewiseSchedule
 from mma_tf.training.mma_model import MMAModel
 from mma_tf.training.pgd_model import PGDModel
 from mma_tf.training.robust_model import RobustModel
@@ -20,6 +21,21 @@ def make_optimizer(recipe: Recipe) -> keras.optimizers.Optimizer:
             recipe.learning_rate[0], momentum=recipe.momentum, **averaging
         )
     return keras.optimizers.Adam(recipe.learning_rate[0], **averaging)
+
+
+def make_schedule(recipe: Recipe) -> keras.callbacks.Callback:
+    """Returns the callback that sets the recipe's learning rate, step by step."""
+    if recipe.learning_rate_decay == "cosine":
+        return CosineSchedule(
+            recipe.learning_rate[0],
+            num_steps=recipe.train_steps,
+            warmup_steps=recipe.warmup_steps,
+        )
+    return PiecewiseSchedule(
+        recipe.learning_rate,
+        recipe.learning_rate_steps,
+        warmup_steps=recipe.warmup_steps,
+    )
 
 
 def make_model(

@@ -22,13 +22,20 @@ _PASS_THROUGH = (
 )
 
 
-def logits_layer(num_classes: int) -> keras.layers.Dense:
+def logits_layer(
+    num_classes: int, kernel_init: str = "glorot_uniform"
+) -> keras.layers.Dense:
     """Returns the last layer of a network: dense, and never in half precision.
 
     Losses of half precision logits tie where those of float32 differ.
     """
     policy = keras.config.dtype_policy()
-    return keras.layers.Dense(num_classes, dtype=policy.variable_dtype, name="logits")
+    return keras.layers.Dense(
+        num_classes,
+        dtype=policy.variable_dtype,
+        kernel_initializer=kernel_init,
+        name="logits",
+    )
 
 
 def check_logits(classifier: keras.Model) -> None:

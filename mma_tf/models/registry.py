@@ -22,6 +22,7 @@ def build(
     num_classes: int,
     depth: int = 28,
     width: int = 4,
+    kernel_init: str = "glorot_uniform",
 ) -> keras.Model:
     """Returns a new network, or a user's own from a `.keras` file.
 
@@ -32,6 +33,7 @@ def build(
         num_classes: How many logits it gives.
         depth: Of a wide_resnet.
         width: Of a wide_resnet.
+        kernel_init: Of a small_cnn or lenet5, an initialiser of Keras by its name.
 
     Raises:
         UserError: If there is no such network or file, or the file's model does not
@@ -46,9 +48,9 @@ def build(
             f"{network}. Received: images of {input_shape[0]}x{input_shape[1]}"
         )
     if network == "small_cnn":
-        return small_cnn(input_shape, num_classes)
+        return small_cnn(input_shape, num_classes, kernel_init=kernel_init)
     if network == "lenet5":
-        return lenet5(input_shape, num_classes)
+        return lenet5(input_shape, num_classes, kernel_init=kernel_init)
     if network == "wide_resnet":
         return wide_resnet(input_shape, num_classes, depth=depth, width=width)
     raise UserError(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mma_tf.errors import UserError
-from mma_tf.recipes.named import IMAGE_SHAPES, NAMED
+from mma_tf.recipes.named import FAST, IMAGE_SHAPES, NAMED
 from mma_tf.recipes.quantities import format_length, format_number, format_value
 from mma_tf.recipes.schema import Recipe, field_infos, flag_name
 from mma_tf.recipes.validate import validate
@@ -57,7 +57,8 @@ def resolve(
         dataset: Any name; those that `is_named` have a recipe of their own.
         norm: "linf" or "l2".
         method: "mma", "standard", "pgd", "pgdls" or "trades".
-        overrides: Values by field name, which go before the recipe's.
+        overrides: Values by field name, which go before the recipe's; "recipe" says
+            whose these are.
         image_shape: Height, width and channels; needed unless `is_named(dataset)`.
         num_train: Training images there are; needed unless `is_named(dataset)`.
 
@@ -77,10 +78,18 @@ def resolve(
         raise UserError(
             f"Invalid `--norm`: expected one of linf, l2. Received: --norm={norm}"
         )
+    base = overrides.pop("recipe", "paper")
+    if base == "fast" and dataset not in FAST:
+        raise UserError(
+            "Invalid `--recipe`: expected paper, since there is a fast recipe for "
+            f"{', '.join(FAST)} alone. Received: --recipe=fast with --dataset={dataset}"
+        )
     if is_named(dataset):
         image_shape = image_shape or IMAGE_SHAPES[dataset]
         numbers = dict(NAMED[dataset, norm])
-        notes = [f"Recipe: {dataset}, {norm}."]
+        if base == "fast":
+            numbers.update(FAST[dataset])
+        notes = [f"Recipe: {dataset}, {norm}, {base}."]
     else:
         if image_shape is None or num_train is None:
             raise ValueError(
@@ -99,7 +108,7 @@ def resolve(
             f"min_eps is lowered to {format_number(numbers['min_eps'])}, half of dmax, "
             "since a search cannot start beyond dmax."
         )
-    recipe = Recipe(dataset=dataset, norm=norm, method=method, **numbers)
+    recipe = Recipe(dataset=dataset, norm=norm, recipe=base, method=method, **numbers)
     validate(recipe, image_shape=image_shape)
     return Resolution(recipe, tuple(notes))
 
@@ -153,11 +162,16 @@ def _fit_steps(numbers: dict[str, Any], num_train: int) -> None:
 
 
 def default_run_name(recipe: Recipe) -> str:
-    """Returns `<dataset>-<norm>-<method>-<length>-s<seed>`, safe as a folder's name."""
+    """Returns `<dataset>-<norm>-<method>-<length>-s<seed>`, safe as a folder's name.
+
+    That of a recipe other than the paper's has its name before the seed.
+    """
     lengths = {"mma": (recipe.d_max,), "standard": ()}
     length = lengths.get(recipe.method, (recipe.eps,))
     dataset = recipe.dataset.replace("/", "_").replace(":", "_")
     parts = [dataset, recipe.norm, recipe.method, *map(format_length, length)]
+    if recipe.recipe != "paper":
+        parts.append(recipe.recipe)
     return "-".join([*parts, f"s{recipe.seed}"])
 
 

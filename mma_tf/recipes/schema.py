@@ -54,6 +54,14 @@ class Recipe:
     norm: NormName = _field(
         "What to train for", "choice", "norm of the margin", choices=("linf", "l2")
     )
+    recipe: str = _field(
+        "What to train for",
+        "choice",
+        "whose numbers to begin with: paper has those of the authors' code, fast ones "
+        "that reach as much with less computation (mnist)",
+        choices=("paper", "fast"),
+        default="paper",
+    )
     method: str = _field(
         "What to train for",
         "choice",
@@ -94,6 +102,14 @@ class Recipe:
     width: int = _field(
         "Network", "int", "factor on the channels of a wide_resnet", default=4
     )
+    kernel_init: str = _field(
+        "Network",
+        "choice",
+        "how the kernels of lenet5 and small_cnn are drawn (a wide_resnet's: as its "
+        "authors say)",
+        choices=("glorot_uniform", "he_normal"),
+        default="glorot_uniform",
+    )
     train_steps: int = _field("Optimisation", "int", "training steps")
     batch_size: int = _field(
         "Optimisation", "int", "examples in a step, over all devices together"
@@ -111,6 +127,20 @@ class Recipe:
         "ints",
         "steps at which the second and each further learning rate begins, with commas",
         default=(),
+    )
+    learning_rate_decay: str = _field(
+        "Optimisation",
+        "choice",
+        "piecewise: by --learning_rate_steps; cosine: half a cosine, from the one "
+        "learning rate to 0 at the last step",
+        choices=("piecewise", "cosine"),
+        default="piecewise",
+    )
+    warmup_steps: int = _field(
+        "Optimisation",
+        "int",
+        "steps in which the learning rate first rises from 0, in a line",
+        default=0,
     )
     momentum: float = _field("Optimisation", "number", "momentum of sgd", default=0.9)
     weight_decay: float = _field(

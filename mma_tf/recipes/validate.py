@@ -21,7 +21,7 @@ _AT_LEAST_ONE = (
     "save_every",
     "width",
 )
-_NOT_NEGATIVE = ("compare_steps", "weight_decay", "trades_beta")
+_NOT_NEGATIVE = ("compare_steps", "warmup_steps", "weight_decay", "trades_beta")
 _POSITIVE = ("step_size_factor", "test_step_size")
 _DECAYS = ("momentum", "ema_momentum")
 # eps last: if it was not set it is test_eps, which is then the one to name.
@@ -105,6 +105,12 @@ def _check_learning_rate(recipe: Recipe) -> None:
     steps = recipe.learning_rate_steps
     rising = all(a < b for a, b in itertools.pairwise((0, *steps)))
     wanted = len(recipe.learning_rate) - 1
+    if recipe.learning_rate_decay == "cosine" and wanted:
+        _refuse(recipe, "learning_rate", "one number, for --learning_rate_decay=cosine")
+    if not recipe.warmup_steps < recipe.train_steps:
+        _refuse(
+            recipe, "warmup_steps", f"fewer than --train_steps={recipe.train_steps}"
+        )
     if len(steps) != wanted or not rising:
         _refuse(
             recipe,

@@ -115,7 +115,17 @@ def test_its_flagfile_gives_the_same_run_bit_by_bit(finished, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "extra", [(), ("--ema", "--norm=l2", "--augmentation=pad_crop")]
+    "extra",
+    [
+        ("--warmup_steps=3",),
+        (
+            "--ema",
+            "--norm=l2",
+            "--augmentation=pad_crop",
+            "--learning_rate=1e-3",
+            "--learning_rate_decay=cosine",
+        ),
+    ],
 )
 def test_killed_at_any_step_and_resumed_ends_with_the_same_weights(extra, tmp_path):
     code, _, err = run(*SMALL, *extra, "--run_dir=whole", cwd=tmp_path)

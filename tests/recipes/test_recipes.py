@@ -50,6 +50,9 @@ COMMON = {
     "trades_beta": 6.0,
     "ema": False,
     "precision": "float32",
+    "kernel_init": "glorot_uniform",
+    "learning_rate_decay": "piecewise",
+    "warmup_steps": 0,
 }
 PAPER = {
     ("mnist", "linf"): {
@@ -119,6 +122,28 @@ def test_named_datasets_need_no_look_at_the_data(dataset, norm):
     resolution = resolve(dataset, norm)
     assert dataset in resolution.notes[0]
     assert norm in resolution.notes[0]
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_the_fast_recipe_differs_in_how_it_trains_and_not_in_what_for(norm):
+    paper, fast = recipe_for(norm=norm), recipe_for(norm=norm, recipe="fast")
+    assert fast.learning_rate_decay == "cosine"
+    assert fast.attack_steps < paper.attack_steps
+    same = ("network", "d_max", "min_eps", "clean_loss_coeff", "search_steps")
+    for name in (*same, "test_eps", "test_attack_steps", "validation_size"):
+        assert getattr(fast, name) == getattr(paper, name)
+    assert default_run_name(fast) != default_run_name(paper)
+
+
+def test_the_users_numbers_go_before_those_of_the_fast_recipe():
+    recipe = recipe_for(recipe="fast", batch_size=32)
+    assert (recipe.batch_size, recipe.attack_steps) == (32, 20)
+
+
+@pytest.mark.parametrize("dataset", ["digits", "cifar10"])
+def test_a_fast_recipe_that_there_is_not_is_refused(dataset):
+    with pytest.raises(UserError, match=f"--recipe=fast with --dataset={dataset}"):
+        recipe_for(dataset, recipe="fast")
 
 
 def test_the_users_numbers_go_before_the_recipes():
@@ -240,6 +265,16 @@ MISTAKES = [
     ({"clean_loss_coeff": 1.1}, "--clean_loss_coeff=1.1", "0 to 1"),
     ({"clean_loss_coeff": -0.1}, "--clean_loss_coeff=-0.1", "0 to 1"),
     ({"max_eps_factor": 1.0}, "--max_eps_factor=1", "> 1"),
+    ({"recipe": "slow"}, "--recipe=slow", "paper, fast"),
+    ({"kernel_init": "zeros"}, "--kernel_init=zeros", "he_normal"),
+    ({"learning_rate_decay": "step"}, "--learning_rate_decay=step", "cosine"),
+    ({"warmup_steps": -1}, "--warmup_steps=-1", ">= 0"),
+    ({"warmup_steps": 100_000}, "--warmup_steps=100000", "--train_steps=100000"),
+    (
+        {"learning_rate_decay": "cosine", "learning_rate": (0.1, 0.01)},
+        "--learning_rate=0.1,0.01",
+        "one number",
+    ),
     ({"ema_momentum": 1.0}, "--ema_momentum=1", "below 1"),
     ({"momentum": -0.1}, "--momentum=-0.1", "from 0"),
     ({"weight_decay": -1e-4}, "--weight_decay=-0.0001", ">= 0"),

@@ -3,9 +3,9 @@
 from mma_tf.training.callbacks.best_by_margin import BestByMargin
 from mma_tf.training.callbacks.checkpointing import Checkpointing
 from mma_tf.training.callbacks.margin_validation import MarginValidation
-from mma_tf.training.callbacks.piecewise_schedule import PiecewiseSchedule
 from mma_tf.training.callbacks.plain_progress import PlainProgress
 from mma_tf.training.callbacks.robust_validation import RobustValidation
+from mma_tf.training.callbacks.schedules import CosineSchedule, PiecewiseSchedule
 from mma_tf.training.callbacks.stop_on_non_finite import StopOnNonFinite
 from mma_tf.training.callbacks.stop_on_signal import Interrupted, StopOnSignal
 from mma_tf.training.callbacks.throughput import Throughput
@@ -13,6 +13,7 @@ from mma_tf.training.callbacks.throughput import Throughput
 __all__ = [
     "BestByMargin",
     "Checkpointing",
+    "CosineSchedule",
     "Interrupted",
     "MarginValidation",
     "PiecewiseSchedule",

@@ -20,6 +20,7 @@ from mma_tf.training.averaging import averaged_weights
 from mma_tf.training.callbacks import (
     BestByMargin,
     Checkpointing,
+    CosineSchedule,
     Interrupted,
     MarginValidation,
     PiecewiseSchedule,
@@ -467,6 +468,46 @@ def test_a_boundary_inside_one_execution_of_several_steps_is_not_missed():
 def test_a_schedule_that_does_not_match_is_refused(values, boundaries):
     with pytest.raises(ValueError, match="boundaries"):
         PiecewiseSchedule(values, boundaries)
+
+
+def test_the_rate_warms_up_in_a_line():
+    rates = Rates()
+    fit(plain_model(), PiecewiseSchedule((0.5,), warmup_steps=4), rates, epochs=2)
+    expected = [0.1, 0.2, 0.3, 0.4, *[0.5] * 4]
+    np.testing.assert_allclose(rates.seen, expected, rtol=1e-6)
+
+
+# CosineSchedule
+
+
+def test_the_rate_falls_to_nothing_along_half_a_cosine():
+    rates = Rates()
+    schedule = CosineSchedule(0.5, num_steps=8)
+    fit(plain_model(), schedule, rates, epochs=2)
+    expected = 0.25 * (1 + np.cos(np.pi * np.arange(8) / 8))
+    np.testing.assert_allclose(rates.seen, expected, rtol=1e-6)
+    assert schedule.rate(8) == pytest.approx(0.0, abs=1e-12)
+    assert schedule.rate(80) == pytest.approx(0.0, abs=1e-12)
+
+
+def test_the_cosine_begins_after_the_warm_up_and_where_a_run_goes_on():
+    schedule = CosineSchedule(1.0, num_steps=110, warmup_steps=10)
+    rates = [schedule.rate(step) for step in range(111)]
+    assert rates[:11] == sorted(rates[:11])
+    assert rates[10] == 1.0
+    assert rates[60] == pytest.approx(0.5)
+    model, seen = plain_model(), Rates()
+    model.optimizer.build(model.trainable_variables)
+    model.optimizer.iterations.assign(60)
+    fit(model, schedule, seen)
+    assert seen.seen[0] == pytest.approx(0.5)
+
+
+def test_a_warm_up_that_takes_the_whole_run_is_refused():
+    with pytest.raises(ValueError, match="warmup_steps=5, num_steps=5"):
+        CosineSchedule(0.1, num_steps=5, warmup_steps=5)
+    with pytest.raises(ValueError, match="warmup_steps=-1"):
+        PiecewiseSchedule((0.1,), warmup_steps=-1)
 
 
 # StopOnNonFinite
