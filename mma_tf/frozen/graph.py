@@ -19,8 +19,7 @@ _CONVOLUTION = "MmaTfFixedConv2D"
 _PRODUCT = "MmaTfFixedMatMul"
 # What is between a weight and the operation that uses it.
 _PASS_THROUGH = ("Identity", "Cast")
-# Relative to the largest value: half precision within rounds otherwise, and a graph
-# that lost something is off by far more.
+# Relative to the largest value: a graph that lost something is off by far more.
 _TOLERANCE = 1e-2
 
 
@@ -39,8 +38,9 @@ def freeze_function(
 
     Returns:
         The same function, faster, or None: its graph draws random numbers, keeps a
-        state, prints, or has something else in it that constants cannot replace, or
-        what came out differed from `function`, in values or in the images' gradient.
+        state, prints, computes in half precision, or has something else in it that
+        constants cannot replace, or what came out differed from `function`, in values
+        or in the images' gradient.
     """
     spec = tf.TensorSpec([None, *images.shape[1:]], images.dtype)
     try:
@@ -48,7 +48,7 @@ def freeze_function(
         constants = convert_variables_to_constants_v2(
             concrete, lower_control_flow=False
         )
-        if any(part.op_def.is_stateful for part in constants.graph.get_operations()):
+        if any(_is_left_alone(part) for part in constants.graph.get_operations()):
             return None
         frozen = _import(constants)
         return frozen if _are_same(function, frozen, images) else None
@@ -56,6 +56,13 @@ def freeze_function(
     # error of its own; `function` can always do without.
     except Exception:
         return None
+
+
+def _is_left_alone(operation: tf.Operation) -> bool:
+    # Half precision rounds otherwise where operations are joined otherwise, and what
+    # was an error for the attack would often be none when the original is asked.
+    in_half = any(out.dtype in (tf.float16, tf.bfloat16) for out in operation.outputs)
+    return in_half or operation.op_def.is_stateful
 
 
 def _import(constants: Any) -> Callable[[Tensor], Tensor]:

@@ -130,8 +130,15 @@ def runs_python(images):
     return tf.numpy_function(np.square, [images], tf.float32)
 
 
-@pytest.mark.parametrize("function", [draws_random_numbers, counts_calls, runs_python])
-def test_a_function_that_does_more_than_compute_is_left_alone(function):
+def computes_in_half_precision(images):
+    return tf.cast(tf.cast(images, tf.bfloat16) * 3, tf.float32)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [draws_random_numbers, counts_calls, runs_python, computes_in_half_precision],
+)
+def test_a_function_that_constants_cannot_replace_is_left_alone(function):
     assert freeze_function(function, some_images(2, 4)) is None
 
 
