@@ -4,8 +4,10 @@ TFDS retries for minutes where there is no network. So what it will need is look
 first: in the folder of files downloaded by hand, then by asking the host.
 """
 
+import atexit
 import contextlib
 import os
+import shutil
 import sys
 import tempfile
 import urllib.parse
@@ -192,7 +194,12 @@ def _run(builder: Any, folder: Path, present: dict[str, str]) -> None:
         downloads.mkdir(parents=True, exist_ok=True)
         # TFDS names what it unpacks from a manual folder by the file's name alone, and
         # uses again what is there by that name: mnist's images for fashion_mnist's.
-        with tempfile.TemporaryDirectory(prefix="unpacked-", dir=downloads) as unpacked:
+        with tempfile.TemporaryDirectory(
+            prefix="unpacked-", dir=downloads, ignore_cleanup_errors=True
+        ) as unpacked:
+            # When one file is refused, TFDS' threads may still be unpacking another: at
+            # the exit, which waits for them, nothing is written there any more.
+            atexit.register(shutil.rmtree, unpacked, ignore_errors=True)
             config = tfds.download.DownloadConfig(
                 manual_dir=os.fspath(folder),
                 extract_dir=unpacked,

@@ -1,10 +1,15 @@
+import contextlib
 import io
 import os
 import stat
+import threading
+import uuid
+from pathlib import Path
 
 import numpy as np
 import pytest
 import requests
+import tensorflow_datasets as tfds
 
 from mma_tf.data.sources import load
 from mma_tf.errors import UserError
@@ -133,6 +138,36 @@ def test_a_damaged_file_is_named_and_does_not_spoil_the_next_try(
     dataset = load("tiny_trees", data_dir=str(data_dir), source_dir=str(source))
     expected = images_of("tiny_trees", TRAIN_FILE)
     assert image_set(dataset.train.images) == image_set(expected)
+
+
+def test_a_damaged_file_is_named_while_another_is_still_unpacked(
+    source, data_dir, monkeypatch
+):
+    written, stop = threading.Event(), threading.Event()
+
+    def unpack(folder):
+        while not stop.is_set():
+            for _ in range(50):
+                with contextlib.suppress(FileNotFoundError):
+                    (folder / uuid.uuid4().hex).touch()
+            written.set()
+
+    def download_and_prepare(self, download_config):
+        folder = Path(download_config.extract_dir)
+        threading.Thread(target=unpack, args=[folder], daemon=True).start()
+        written.wait()
+        raise tfds.download.download_manager.NonMatchingChecksumError("url", "path")
+
+    monkeypatch.setattr(
+        tiny_datasets.TinyTrees, "download_and_prepare", download_and_prepare
+    )
+    damaged = source / TRAIN_FILE
+    damaged.write_bytes(damaged.read_bytes()[:-1] + b"?")
+    try:
+        message = failure("tiny_trees", data_dir=data_dir, source_dir=source)
+    finally:
+        stop.set()
+    assert f"{damaged}, which is another or damaged" in message
 
 
 @pytest.mark.parametrize("status", [502, 503])
