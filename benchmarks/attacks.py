@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import settings
+from benchmarks.arguments import names, positive
 from benchmarks.settings import NormName, Run
 
 _TESTDATA = Path(__file__).resolve().parent.parent / "tests" / "testdata"
@@ -485,26 +486,6 @@ def markdown(row: Row) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _names(allowed: tuple[str, ...]) -> Callable[[str], list[str]]:
-    def parse(text: str) -> list[str]:
-        names = text.split(",")
-        unknown = [name for name in names if name not in allowed]
-        if unknown:
-            raise argparse.ArgumentTypeError(
-                f"expected some of {','.join(allowed)}, received {','.join(unknown)}"
-            )
-        return names
-
-    return parse
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"expected at least 1, received {value}")
-    return value
-
-
 def main() -> int:
     """Runs the comparisons and prints the table as it grows."""
     parser = argparse.ArgumentParser(
@@ -512,20 +493,20 @@ def main() -> int:
     )
     parser.add_argument("--peer_python", required=True, help="interpreter with PyTorch")
     parser.add_argument(
-        "--attacks", type=_names(settings.ATTACKS), default=list(settings.ATTACKS)
+        "--attacks", type=names(settings.ATTACKS), default=list(settings.ATTACKS)
     )
     parser.add_argument(
-        "--norms", type=_names(settings.NORMS), default=list(settings.NORMS)
+        "--norms", type=names(settings.NORMS), default=list(settings.NORMS)
     )
     parser.add_argument(
         "--libraries",
-        type=_names(settings.LIBRARIES),
+        type=names(settings.LIBRARIES),
         default=list(settings.LIBRARIES),
     )
-    parser.add_argument("--num_examples", type=_positive, default=1000)
-    parser.add_argument("--repeats", type=_positive, default=1)
-    parser.add_argument("--batch_size", type=_positive, default=250)
-    parser.add_argument("--threads", type=_positive, default=2)
+    parser.add_argument("--num_examples", type=positive, default=1000)
+    parser.add_argument("--repeats", type=positive, default=1)
+    parser.add_argument("--batch_size", type=positive, default=250)
+    parser.add_argument("--threads", type=positive, default=2)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
         "--testdata",

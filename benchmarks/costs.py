@@ -18,13 +18,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from benchmarks.arguments import positive
 from benchmarks.costs_picture import draw
 from benchmarks.costs_points import EPOCHS, NUM_EPOCHS, PIPELINES, SWEEPS, Point
 from benchmarks.train_step_table import check_section, processor, write_section
 from benchmarks.train_step_worker import Mistake, Worker, WorkerError
 from mma_tf.versions import describe_versions
 
-MARK = "costs"
+_MARK = "costs"
 _WAITING_STEPS = 30
 _MODULE = "benchmarks.costs_worker"
 
@@ -33,7 +34,7 @@ def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--turns", type=int, default=5, help="of each point")
+    parser.add_argument("--turns", type=positive, default=5, help="of each point")
     parser.add_argument("--picture", type=Path, help="PNG file to draw")
     parser.add_argument(
         "--write_readme",
@@ -120,7 +121,7 @@ def main() -> int:
     args = _parse()
     try:
         if args.write_readme is not None:
-            check_section(args.write_readme, MARK)
+            check_section(args.write_readme, _MARK)
         sweeps = {}
         for name, points in SWEEPS.items():
             sweeps[name] = _sweep(points, args.turns)
@@ -132,7 +133,7 @@ def main() -> int:
         if args.picture is not None:
             args.picture.write_bytes(draw(sweeps, memory))
         if args.write_readme is not None:
-            write_section(args.write_readme, text, MARK)
+            write_section(args.write_readme, text, _MARK)
     except (Mistake, WorkerError) as error:
         print(error, file=sys.stderr)
         return 2 if isinstance(error, Mistake) else 1

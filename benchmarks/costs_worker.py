@@ -17,15 +17,12 @@ from benchmarks.train_step_keras import StepClock  # noqa: E402
 from mma_tf import experiment  # noqa: E402
 from mma_tf.data.examples import Examples  # noqa: E402
 from mma_tf.data.pipelines import training_batches  # noqa: E402
-from mma_tf.methods import make_model, make_optimizer  # noqa: E402
-from mma_tf.models.registry import build  # noqa: E402
+from mma_tf.methods import make_classifier, make_trainable_model  # noqa: E402
 from mma_tf.recipes.resolve import resolve  # noqa: E402
 from mma_tf.strategy import make_strategy, xla_pays  # noqa: E402
 
 _SHAPES = {"mnist": (28, 28, 1), "cifar10": (32, 32, 3)}
 _NUM_CLASSES = 10
-# More than is ever asked for.
-_MOST_STEPS = 100_000
 
 
 class Side:
@@ -33,7 +30,7 @@ class Side:
 
     def prepare(self, point: dict[str, Any]) -> dict[str, Any]:
         """Builds a point's model and makes a step."""
-        self._point = it = Point(**point)
+        it = Point(**point)
         overrides = {
             "batch_size": it.batch_size,
             "attack_steps": it.attack_steps,
@@ -51,17 +48,16 @@ class Side:
             rng.integers(_NUM_CLASSES, size=it.num_examples, dtype=np.int32),
         )
         with strategy.scope():
-            classifier = build(
-                recipe.network,
-                input_shape=shape,
-                num_classes=_NUM_CLASSES,
-                depth=recipe.depth,
-                width=recipe.width,
+            classifier = make_classifier(
+                recipe, image_shape=shape, num_classes=_NUM_CLASSES
             )
-            model = make_model(recipe, classifier, num_examples=it.num_examples)
-            model.compile(make_optimizer(recipe), jit_compile=xla_pays(strategy))
-            model.build((None, *shape))
-            model.optimizer.build(classifier.trainable_variables)
+            model = make_trainable_model(
+                recipe,
+                classifier,
+                image_shape=shape,
+                num_examples=it.num_examples,
+                jit_compile=xla_pays(strategy),
+            )
         self._recipe, self._model, self._done = recipe, model, 0
         self.run(1)
         return {}

@@ -13,6 +13,14 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from mma_tf.cli.quiet import import_tensorflow
+
+import_tensorflow()
+
+import tensorflow as tf  # noqa: E402
+
+from mma_tf.devices import has_gpu  # noqa: E402
+
 # Batch, side of the image, kernel, channels in and out. The small ones fit a cache.
 _CPU_CONVOLUTIONS = ((16, 14, 5, 64), (32, 32, 3, 64), (16, 32, 3, 128))
 _GPU_CONVOLUTIONS = ((256, 32, 3, 256), (256, 56, 3, 256), (128, 56, 3, 512))
@@ -31,9 +39,7 @@ def convolution_peak(dtype: str, *, seconds: float = 1.0) -> float:
     Returns:
         Floating point operations a second, a multiplication and an addition being two.
     """
-    import tensorflow as tf
-
-    sizes = _GPU_CONVOLUTIONS if _has_gpu() else _CPU_CONVOLUTIONS
+    sizes = _GPU_CONVOLUTIONS if has_gpu() else _CPU_CONVOLUTIONS
     rates = []
     for batch, side, kernel, channels in sizes:
         images = _random([batch, side, side, channels], dtype)
@@ -52,9 +58,7 @@ def convolution_peak(dtype: str, *, seconds: float = 1.0) -> float:
 
 def product_peak(dtype: str, *, seconds: float = 1.0) -> float:
     """Returns the rate of products of square matrices; see `convolution_peak`."""
-    import tensorflow as tf
-
-    sizes = _GPU_PRODUCTS if _has_gpu() else _CPU_PRODUCTS
+    sizes = _GPU_PRODUCTS if has_gpu() else _CPU_PRODUCTS
     rates = []
     for side in sizes:
         matrices = (_random([side, side], dtype), _random([side, side], dtype))
@@ -79,10 +83,8 @@ def measure_peaks(*, seconds: float = 1.0) -> dict[str, dict[str, float]]:
 def _least_seconds(
     function: Callable[..., Any], arguments: tuple[Any, ...], seconds: float
 ) -> float:
-    import tensorflow as tf
-
     # A GPU works off a queue: its time is that of many calls and one look at the end.
-    calls = 10 if _has_gpu() else 1
+    calls = 10 if has_gpu() else 1
     compiled = tf.function(function)
 
     def run() -> float:
@@ -102,16 +104,8 @@ def _least_seconds(
 
 
 def _random(shape: list[int], dtype: str) -> Any:
-    import tensorflow as tf
-
     noise = tf.random.stateless_uniform(shape, [0, 0], -1.0, 1.0)
     return tf.cast(noise, dtype)
-
-
-def _has_gpu() -> bool:
-    import tensorflow as tf
-
-    return bool(tf.config.list_logical_devices("GPU"))
 
 
 def main() -> None:

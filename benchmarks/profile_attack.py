@@ -14,6 +14,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
+from benchmarks.arguments import names
 from benchmarks.train_step_cases import CASES, Case, recipe_of
 from mma_tf.cli.quiet import import_tensorflow
 
@@ -24,9 +25,8 @@ import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
 from tensorflow.tsl.profiler.protobuf import xplane_pb2  # noqa: E402
 
-from mma_tf.attacks.an_pgd import an_pgd  # noqa: E402
-from mma_tf.models.inference import inference_logits_fn  # noqa: E402
-from mma_tf.models.registry import build  # noqa: E402
+from benchmarks.train_step_keras import an_pgd_of  # noqa: E402
+from mma_tf.methods import make_classifier, make_model  # noqa: E402
 
 _SHAPES = {"lenet5": (28, 28, 1), "wide_resnet": (32, 32, 3)}
 _PLANE = "/host:CPU"
@@ -40,29 +40,12 @@ def profile(case: Case) -> tuple[float, Counter[str], Counter[str]]:
     recipe = recipe_of(case, timed=True)
     keras.config.set_dtype_policy(recipe.precision)
     shape = _SHAPES[case.network]
-    classifier = build(
-        recipe.network,
-        input_shape=shape,
-        num_classes=10,
-        depth=recipe.depth,
-        width=recipe.width,
-    )
+    classifier = make_classifier(recipe, image_shape=shape, num_classes=10)
+    model = make_model(recipe, classifier, num_examples=case.batch_size)
     rng = np.random.default_rng(0)
     images = tf.constant(rng.uniform(size=(case.batch_size, *shape)), tf.float32)
     labels = tf.constant(rng.integers(10, size=case.batch_size), tf.int32)
-    logits_fn = inference_logits_fn(classifier)
-    attack = tf.function(
-        lambda images, labels: an_pgd(
-            logits_fn,
-            images,
-            labels,
-            norm=recipe.norm,
-            initial_eps=recipe.min_eps,
-            max_eps=recipe.d_max,
-            num_steps=case.attack_steps,
-            num_search_steps=case.search_steps,
-        )
-    )
+    attack = an_pgd_of(model, jit_compile=False)
     for _ in range(2):
         started = time.perf_counter()
         attack(images, labels)[1].numpy()
@@ -97,13 +80,12 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--cases", default="lenet5-50,lenet5-50-mixed", help=f"of {','.join(training)}"
+        "--cases",
+        type=names(training),
+        default="lenet5-50,lenet5-50-mixed",
+        help=f"some of {','.join(training)} (default: %(default)s)",
     )
-    names = parser.parse_args().cases.split(",")
-    unknown = [name for name in names if name not in training]
-    if unknown:
-        parser.error(f"--cases: expected some of {','.join(training)}")
-    for name in names:
+    for name in parser.parse_args().cases:
         whole, seconds, calls = profile(CASES[name])
         total = seconds.total()
         print(f"\n`{name}`, {whole:.3f} s without the profiler\n")

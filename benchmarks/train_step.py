@@ -19,10 +19,10 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks import train_step_check
+from benchmarks.arguments import names, positive
 from benchmarks.train_step_cases import CASES
 from benchmarks.train_step_measure import Machine, Timing, measure, problem_of
 from benchmarks.train_step_table import (
@@ -38,26 +38,6 @@ from mma_tf.versions import describe_versions
 _ATTACK_REPEATS = 5
 
 
-def _names(allowed: tuple[str, ...]) -> Callable[[str], list[str]]:
-    def parse(text: str) -> list[str]:
-        names = text.split(",")
-        unknown = [name for name in names if name not in allowed]
-        if unknown:
-            raise argparse.ArgumentTypeError(
-                f"expected some of {','.join(allowed)}, received {','.join(unknown)}"
-            )
-        return names
-
-    return parse
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"expected at least 1, received {value}")
-    return value
-
-
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -65,16 +45,16 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--peer_python", required=True, help="interpreter with PyTorch")
     parser.add_argument(
         "--cases",
-        type=_names(tuple(CASES)),
+        type=names(tuple(CASES)),
         default=list(CASES),
         help=f"some of {','.join(CASES)} (default: all)",
     )
-    parser.add_argument("--pairs", type=_positive, default=7)
+    parser.add_argument("--pairs", type=positive, default=7)
     parser.add_argument(
-        "--steps", type=_positive, help="steps in a turn (default: by the case)"
+        "--steps", type=positive, help="steps in a turn (default: by the case)"
     )
     parser.add_argument(
-        "--threads", type=_positive, help="cores for either side (default: all)"
+        "--threads", type=positive, help="cores for either side (default: all)"
     )
     parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu")
     parser.add_argument(

@@ -5,6 +5,7 @@ Import TensorFlow by `mma_tf.cli.quiet` before this module.
 
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +25,11 @@ from mma_tf.devices import has_gpu
 from mma_tf.export import export_classifier
 from mma_tf.load import load_logits_fn
 from mma_tf.losses.cross_entropy import cross_entropy
-from mma_tf.methods import make_model, make_optimizer
+from mma_tf.methods import make_classifier, make_trainable_model
 from mma_tf.models.inference import inference_logits_fn
-from mma_tf.models.registry import build
 from mma_tf.recipes.schema import Recipe
 from mma_tf.strategy import make_strategy, xla_pays
+from mma_tf.training.mma_model import MMAModel
 
 # Of AN-PGD and the peak it is held against, in turns.
 _PEAK_SECONDS = 0.5
@@ -72,14 +73,13 @@ class Training:
             self.classifier = _build(self._recipe, arrays)
             if not timed:
                 _freeze_statistics(self.classifier)
-            model = make_model(
-                self._recipe, self.classifier, num_examples=len(self._examples)
+            model = make_trainable_model(
+                self._recipe,
+                self.classifier,
+                image_shape=arrays["images"].shape[1:],
+                num_examples=len(self._examples),
+                jit_compile=xla_pays(self._strategy),
             )
-            model.compile(
-                make_optimizer(self._recipe), jit_compile=xla_pays(self._strategy)
-            )
-            model.build((None, *arrays["images"].shape[1:]))
-            model.optimizer.build(self.classifier.trainable_variables)
         model.memory.eps.assign(arrays["memory"] * self._recipe.d_max)
         self._model = model
 
@@ -121,21 +121,8 @@ class Training:
             `seconds` and `peaks` (operations a second), one each repeat, and
             `operations` of AN-PGD on the whole batch, whatever is left out of it.
         """
-        recipe, model = self._recipe, self._model
-        attack = tf.function(
-            lambda images, labels: an_pgd(
-                model.inference_logits_fn,
-                images,
-                labels,
-                norm=recipe.norm,
-                initial_eps=recipe.min_eps,
-                max_eps=model.max_eps,
-                num_steps=recipe.attack_steps,
-                num_search_steps=recipe.search_steps,
-                step_size_factor=recipe.step_size_factor,
-            ),
-            jit_compile=xla_pays(self._strategy),
-        )
+        recipe = self._recipe
+        attack = an_pgd_of(self._model, jit_compile=xla_pays(self._strategy))
         (inputs, labels) = next(iter(self._batches(0, 1)))
         dtype = "float32" if recipe.precision == "float32" else "bfloat16"
         attack(inputs["image"], labels)
@@ -225,6 +212,24 @@ class Attack:
         }
 
 
+def an_pgd_of(model: MMAModel, *, jit_compile: bool) -> Callable[..., Any]:
+    """Returns AN-PGD as the model's training runs it, from its least length."""
+    return tf.function(
+        lambda images, labels: an_pgd(
+            model.inference_logits_fn,
+            images,
+            labels,
+            norm=model.norm,
+            initial_eps=model.min_eps,
+            max_eps=model.max_eps,
+            num_steps=model.attack_steps,
+            num_search_steps=model.search_steps,
+            step_size_factor=model.step_size_factor,
+        ),
+        jit_compile=jit_compile,
+    )
+
+
 def forward_operations(classifier: keras.Model) -> float:
     """Returns the operations of a forward pass for an image, by layer.
 
@@ -248,12 +253,8 @@ def _freeze_statistics(classifier: keras.Model) -> None:
 
 
 def _build(recipe: Recipe, arrays: dict[str, np.ndarray]) -> keras.Model:
-    classifier = build(
-        recipe.network,
-        input_shape=arrays["images"].shape[1:],
-        num_classes=10,
-        depth=recipe.depth,
-        width=recipe.width,
+    classifier = make_classifier(
+        recipe, image_shape=arrays["images"].shape[1:], num_classes=10
     )
     here = weights_of(classifier)
     for name, weight in here.items():

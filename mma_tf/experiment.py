@@ -18,8 +18,7 @@ from mma_tf.errors import UserError
 from mma_tf.evaluation.robustness import Judgement, Robustness, RobustnessMeter
 from mma_tf.export import export_classifier
 from mma_tf.load import load_logits_fn
-from mma_tf.methods import make_model, make_optimizer, make_schedule
-from mma_tf.models.registry import build
+from mma_tf.methods import make_classifier, make_schedule, make_trainable_model
 from mma_tf.recipes.schema import Recipe
 from mma_tf.run_directory import RunDirectory
 from mma_tf.strategy import xla_pays
@@ -223,20 +222,16 @@ def _build(
             f"Received: --batch_size={recipe.batch_size}"
         )
     with strategy.scope():
-        classifier = build(
-            recipe.network,
-            input_shape=data.image_shape,
-            num_classes=data.num_classes,
-            depth=recipe.depth,
-            width=recipe.width,
-            kernel_init=recipe.kernel_init,
+        classifier = make_classifier(
+            recipe, image_shape=data.image_shape, num_classes=data.num_classes
         )
-        model = make_model(recipe, classifier, num_examples=num_examples)
-        model.compile(make_optimizer(recipe), jit_compile=xla_pays(strategy))
-        # Built here, and not by the first batch, so that a checkpoint finds all there.
-        model.build((None, *data.image_shape))
-        model.optimizer.build(classifier.trainable_variables)
-    return model
+        return make_trainable_model(
+            recipe,
+            classifier,
+            image_shape=data.image_shape,
+            num_examples=num_examples,
+            jit_compile=xla_pays(strategy),
+        )
 
 
 def _note_versions(run: RunDirectory, say: Say) -> None:

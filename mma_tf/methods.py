@@ -4,6 +4,7 @@ from typing import Any
 
 import keras
 
+from mma_tf.models.registry import build
 from mma_tf.recipes.schema import Recipe
 from mma_tf.training.callbacks import CosineSchedule, PiecewiseSchedule
 from mma_tf.training.mma_model import MMAModel
@@ -11,6 +12,26 @@ from mma_tf.training.pgd_model import PGDModel
 from mma_tf.training.robust_model import RobustModel
 from mma_tf.training.standard_model import StandardModel
 from mma_tf.training.trades_model import TRADESModel
+
+
+def make_classifier(
+    recipe: Recipe, *, image_shape: tuple[int, int, int], num_classes: int
+) -> keras.Model:
+    """Returns the recipe's network; see `mma_tf.models.registry.build`.
+
+    Args:
+        recipe: Names the network and its numbers.
+        image_shape: Height, width and channels.
+        num_classes: How many logits it gives.
+    """
+    return build(
+        recipe.network,
+        input_shape=image_shape,
+        num_classes=num_classes,
+        depth=recipe.depth,
+        width=recipe.width,
+        kernel_init=recipe.kernel_init,
+    )
 
 
 def make_optimizer(recipe: Recipe) -> keras.optimizers.Optimizer:
@@ -75,3 +96,29 @@ def make_model(
         return TRADESModel(classifier, beta=recipe.trades_beta, **attack, **common)
     ramp_steps = recipe.train_steps if recipe.method == "pgdls" else 0
     return PGDModel(classifier, ramp_steps=ramp_steps, **attack, **common)
+
+
+def make_trainable_model(
+    recipe: Recipe,
+    classifier: keras.Model,
+    *,
+    image_shape: tuple[int, int, int],
+    num_examples: int,
+    jit_compile: bool,
+) -> RobustModel:
+    """Returns `make_model`'s model, compiled, with all its variables.
+
+    They are made here, and not by the first batch, so that a checkpoint finds them.
+
+    Args:
+        recipe: Names the method, the optimiser and their numbers.
+        classifier: Images [0, 1] to logits.
+        image_shape: Height, width and channels.
+        num_examples: How many examples the training data has.
+        jit_compile: Whether XLA compiles the training step.
+    """
+    model = make_model(recipe, classifier, num_examples=num_examples)
+    model.compile(make_optimizer(recipe), jit_compile=jit_compile)
+    model.build((None, *image_shape))
+    model.optimizer.build(classifier.trainable_variables)
+    return model

@@ -6,11 +6,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from mma_tf.attacks.gradients import value_and_gradient
-from mma_tf.attacks.iterative import (
-    Problem,
-    is_error,
-    nothing_found,
-)
+from mma_tf.attacks.iterative import Problem, is_error, nothing_found
 from mma_tf.box import clip_to_box
 from mma_tf.losses.registry import get_attack_loss
 from mma_tf.noise import uniform_each

@@ -107,10 +107,10 @@ def _check_learning_rate(recipe: Recipe) -> None:
     wanted = len(recipe.learning_rate) - 1
     if recipe.learning_rate_decay == "cosine" and wanted:
         _refuse(recipe, "learning_rate", "one number, for --learning_rate_decay=cosine")
-    if not recipe.warmup_steps < recipe.train_steps:
-        _refuse(
-            recipe, "warmup_steps", f"fewer than --train_steps={recipe.train_steps}"
-        )
+    for name in ("train_steps", "compare_steps"):
+        steps_there = getattr(recipe, name)
+        if steps_there and not recipe.warmup_steps < steps_there:
+            _refuse(recipe, "warmup_steps", f"fewer than --{name}={steps_there}")
     if len(steps) != wanted or not rising:
         _refuse(
             recipe,

@@ -271,6 +271,11 @@ MISTAKES = [
     ({"warmup_steps": -1}, "--warmup_steps=-1", ">= 0"),
     ({"warmup_steps": 100_000}, "--warmup_steps=100000", "--train_steps=100000"),
     (
+        {"warmup_steps": 50, "compare_steps": 50},
+        "--warmup_steps=50",
+        "--compare_steps=50",
+    ),
+    (
         {"learning_rate_decay": "cosine", "learning_rate": (0.1, 0.01)},
         "--learning_rate=0.1,0.01",
         "one number",
