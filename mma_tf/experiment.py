@@ -31,6 +31,7 @@ from mma_tf.training.callbacks import (
     StopOnNonFinite,
     StopOnSignal,
     Throughput,
+    TrainingTime,
 )
 from mma_tf.training.callbacks.margin_validation import AVERAGE_MARGIN
 from mma_tf.training.callbacks.step_callback import StepCallback
@@ -42,6 +43,8 @@ Say = Callable[[str], None]
 
 # Of each loss, in the closing evaluation.
 CLOSING_RESTARTS = 2
+# Of a margin search where the training has none.
+_SEARCH_STEPS = 10
 
 
 def configure_process(recipe: Recipe) -> None:
@@ -129,6 +132,7 @@ def train(
             verbose=int(is_terminal),
             callbacks=[
                 Throughput(recipe.batch_size),
+                TrainingTime(run.time, every_steps=recipe.save_every),
                 StopOnNonFinite(),
                 make_schedule(recipe),
                 Checkpointing(
@@ -179,7 +183,7 @@ def validation_judgement(recipe: Recipe) -> Judgement:
         step_size=recipe.test_step_size,
         num_steps=recipe.test_attack_steps,
         max_eps=min(max_eps, 1.0) if recipe.norm == "linf" else max_eps,
-        num_search_steps=recipe.search_steps,
+        num_search_steps=recipe.search_steps or _SEARCH_STEPS,
     )
 
 

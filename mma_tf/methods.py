@@ -78,10 +78,15 @@ def make_model(
             num_examples=num_examples,
             min_eps=recipe.min_eps,
             attack_steps=recipe.attack_steps,
+            first_attack_steps=recipe.first_attack_steps or None,
+            ramp_steps=recipe.train_steps,
             search_steps=recipe.search_steps,
+            fixed_eps=recipe.eps,
             step_size_factor=recipe.step_size_factor,
             max_eps_factor=recipe.max_eps_factor,
             clean_loss_coeff=recipe.clean_loss_coeff,
+            margin_memory=recipe.margin_memory,
+            hinge=recipe.hinge,
             **common,
         )
     if recipe.method == "standard":

@@ -17,6 +17,7 @@ class RunDirectory:
     flags.txt             every number of the recipe, as a flagfile
     versions.json         versions of what was used, and the git revision
     validations.jsonl     one line of JSON for each validation
+    time.json             seconds that the training took, over all its starts
     events/               for TensorBoard
     checkpoints/          to go on from
     best/, last/          saved_model/ and classifier.json beside it
@@ -31,6 +32,7 @@ class RunDirectory:
         self.flags = path / "flags.txt"
         self.versions = path / "versions.json"
         self.validations = path / "validations.jsonl"
+        self.time = path / "time.json"
         self.events = path / "events"
         self.checkpoints = path / "checkpoints"
         self.best = path / "best"

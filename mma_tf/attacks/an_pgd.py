@@ -20,7 +20,7 @@ def an_pgd(
     norm: NormName,
     initial_eps: PerExample,
     max_eps: PerExample,
-    num_steps: int,
+    num_steps: int | Tensor,
     num_search_steps: int = 10,
     step_size_factor: float = 2.5,
     random_start: bool = True,
@@ -40,7 +40,7 @@ def an_pgd(
         initial_eps: A scalar or `[batch]` in pixel units: the radius of the PGD, and
             the search's first probe. Longer than `max_eps` is taken as `max_eps`.
         max_eps: A scalar or `[batch]` in pixel units: the longest length searched.
-        num_steps: How many PGD steps.
+        num_steps: How many PGD steps; may be an int32 tensor, of a schedule say.
         num_search_steps: How many bisections, a forward pass each.
         step_size_factor: Length of a PGD step, in units of `initial_eps / num_steps`.
         random_start: See `mma_tf.attacks.pgd`.
@@ -74,7 +74,7 @@ def an_pgd(
         norm=norm,
         eps=radii,
         num_steps=num_steps,
-        step_size=step_size_factor * radii / max(num_steps, 1),
+        step_size=step_size_factor * radii / _at_least_one(num_steps, radii.dtype),
         random_start=random_start,
         loss=soft_logit_margin_loss,
         seed=seed,
@@ -91,3 +91,7 @@ def an_pgd(
     )
     found = clip_to_box(images + over_pixels(bracket.eps, images) * direction)
     return tf.stop_gradient(found), tf.stop_gradient(bracket.eps)
+
+
+def _at_least_one(number: int | Tensor, dtype: tf.DType) -> Tensor:
+    return tf.cast(tf.maximum(number, 1), dtype)

@@ -65,8 +65,13 @@ def as_radii(name: str, values: PerExample, images: Tensor, *, norm: Norm) -> Te
     return to_batch(values, images)
 
 
-def check_num_steps(name: str, value: int) -> None:
-    """Raises ValueError if a number of steps is not a whole number >= 0."""
+def check_num_steps(name: str, value: int | Tensor) -> None:
+    """Raises ValueError if a number of steps is not a whole number >= 0.
+
+    One that the graph computes is not looked at: it has no value yet.
+    """
+    if tf.is_tensor(value):
+        return
     if not isinstance(value, numbers.Integral) or value < 0:
         raise ValueError(
             f"Invalid `{name}`: expected a whole number >= 0. Received: {name}={value}"

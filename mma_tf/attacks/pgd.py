@@ -25,7 +25,7 @@ def pgd(
     *,
     norm: NormName,
     eps: PerExample,
-    num_steps: int,
+    num_steps: int | Tensor,
     step_size: PerExample,
     random_start: bool = True,
     start: TensorLike | None = None,
@@ -44,7 +44,7 @@ def pgd(
         labels: `[batch]`, whole numbers in [0, classes).
         norm: "linf" or "l2".
         eps: Radius of the ball, a scalar or `[batch]`, in pixel units.
-        num_steps: How many gradient steps, >= 0.
+        num_steps: How many gradient steps, >= 0; may be an int32 tensor.
         step_size: Length of a step, a scalar or `[batch]`, in pixel units.
         random_start: Whether to start at a random point of the ball and the box (linf:
             uniform in the ball; l2: a uniform point of the box, scaled back into the

@@ -159,8 +159,19 @@ class Recipe:
         "Optimisation", "number", "decay of the averages, per step", default=0.999
     )
     attack_steps: int = _field("Attack in training", "int", "PGD steps")
+    first_attack_steps: int = _field(
+        "Attack in training",
+        "int",
+        "mma: PGD steps at the beginning, which rise in a line to --attack_steps; 0 = "
+        "--attack_steps throughout",
+        default=0,
+    )
     search_steps: int = _field(
-        "Attack in training", "int", "bisections of the line search", default=10
+        "Attack in training",
+        "int",
+        "bisections of the line search; 0 = mma without one, its attack having the "
+        "fixed length --eps",
+        default=10,
     )
     step_size_factor: float = _field(
         "Attack in training",
@@ -185,10 +196,24 @@ class Recipe:
         "weight of the clean loss in [0, 1]",
         default=1 / 3,
     )
+    margin_memory: bool = _field(
+        "Attack in training",
+        "bool",
+        "mma: start each image's search at the length its last one found, not at "
+        "--min_eps",
+        default=True,
+    )
+    hinge: bool = _field(
+        "Attack in training",
+        "bool",
+        "mma: leave images alone whose margin reached --dmax",
+        default=True,
+    )
     eps: float = _field(
         "Attack in training",
         "number",
-        "radius for pgd, pgdls (at the end) and trades (pixel units)",
+        "radius for pgd, pgdls (at the end), trades and mma with --search_steps=0 "
+        "(pixel units)",
     )
     trades_beta: float = _field(
         "Attack in training", "number", "weight of TRADES' divergence", default=6.0

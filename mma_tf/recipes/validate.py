@@ -14,14 +14,20 @@ _AT_LEAST_ONE = (
     "train_steps",
     "batch_size",
     "attack_steps",
-    "search_steps",
     "validate_every",
     "test_attack_steps",
     "test_examples",
     "save_every",
     "width",
 )
-_NOT_NEGATIVE = ("compare_steps", "warmup_steps", "weight_decay", "trades_beta")
+_NOT_NEGATIVE = (
+    "compare_steps",
+    "first_attack_steps",
+    "search_steps",
+    "warmup_steps",
+    "weight_decay",
+    "trades_beta",
+)
 _POSITIVE = ("step_size_factor", "test_step_size")
 _DECAYS = ("momentum", "ema_momentum")
 # eps last: if it was not set it is test_eps, which is then the one to name.

@@ -1,5 +1,6 @@
 """MMA training as a Keras model."""
 
+import math
 import warnings
 from typing import Any
 
@@ -43,11 +44,18 @@ class MMAModel(RobustModel):
         min_eps: The least length a search starts at, in (0, `d_max`]; by default
             `d_max` / 4.
         attack_steps: PGD steps.
-        search_steps: Bisections of the line search.
+        first_attack_steps: PGD steps at the beginning, from which they rise in a line
+            to `attack_steps` over `ramp_steps`; None for `attack_steps` throughout.
+        ramp_steps: Training steps of that rise, >= 1 where there is one.
+        search_steps: Bisections of the line search. With 0 there is none: the attack is
+            PGD of length `fixed_eps`, for every image that is classified right.
+        fixed_eps: That length, in pixel units, > 0; needed if `search_steps` is 0.
         step_size_factor: Length of a PGD step in units of eps / `attack_steps`.
         max_eps_factor: The search looks up to `max_eps_factor` * `d_max`, > 1, so that
             a margin can be seen to have reached `d_max`.
         clean_loss_coeff: lambda, the weight of the clean loss, in [0, 1]; 0 is OMMA.
+        margin_memory: False starts every search at `min_eps`, whatever is remembered.
+        hinge: False trains on images beyond `d_max` too, at the longest length.
         weight_decay: Coupled L2, see `RobustModel`.
         seed: Of the attack's random starts.
 
@@ -69,10 +77,15 @@ class MMAModel(RobustModel):
         num_examples: int | None = None,
         min_eps: float | None = None,
         attack_steps: int = 10,
+        first_attack_steps: int | None = None,
+        ramp_steps: int = 0,
         search_steps: int = 10,
+        fixed_eps: float | None = None,
         step_size_factor: float = 2.5,
         max_eps_factor: float = 1.05,
         clean_loss_coeff: float = 1 / 3,
+        margin_memory: bool = True,
+        hinge: bool = True,
         weight_decay: float = 0.0,
         seed: int = 0,
         **kwargs: Any,
@@ -93,7 +106,18 @@ class MMAModel(RobustModel):
             "clean_loss_coeff", clean_loss_coeff, 0 <= clean_loss_coeff <= 1, "[0, 1]"
         )
         _check_range("attack_steps", attack_steps, attack_steps >= 1, "at least 1")
-        _check_range("search_steps", search_steps, search_steps >= 1, "at least 1")
+        if first_attack_steps is not None:
+            _check_range(
+                "first_attack_steps",
+                first_attack_steps,
+                first_attack_steps >= 1,
+                "at least 1",
+            )
+            _check_range("ramp_steps", ramp_steps, ramp_steps >= 1, "at least 1")
+        _check_range("search_steps", search_steps, search_steps >= 0, "at least 0")
+        if search_steps == 0:
+            length = 0.0 if fixed_eps is None else fixed_eps
+            _check_range("fixed_eps", length, length > 0, "a length > 0")
         _check_range(
             "max_eps_factor", max_eps_factor, max_eps_factor > 1, "a factor > 1"
         )
@@ -101,11 +125,18 @@ class MMAModel(RobustModel):
         self.d_max = d_max
         self.min_eps = min_eps
         self.attack_steps = attack_steps
+        self.first_attack_steps = first_attack_steps
+        self.ramp_steps = ramp_steps
         self.search_steps = search_steps
+        self.fixed_eps = fixed_eps
         self.step_size_factor = step_size_factor
         self.max_eps_factor = max_eps_factor
         self.clean_loss_coeff = clean_loss_coeff
-        self.memory = MarginMemory(num_examples) if num_examples else None
+        self.margin_memory = margin_memory
+        self.hinge = hinge
+        self.memory = (
+            MarginMemory(num_examples) if num_examples and margin_memory else None
+        )
 
     @property
     def max_eps(self) -> float:
@@ -125,7 +156,7 @@ class MMAModel(RobustModel):
                 norm=self.norm,
                 initial_eps=self._initial_eps(batch),
                 max_eps=self.max_eps,
-                num_steps=self.attack_steps,
+                num_steps=self._num_attack_steps(),
                 num_search_steps=self.search_steps,
                 step_size_factor=self.step_size_factor,
                 seed=batch.seed,
@@ -139,7 +170,7 @@ class MMAModel(RobustModel):
             mixed_logits=self.logits(mixed_images),
             correct=correct,
             eps=eps,
-            d_max=self.d_max,
+            d_max=self.d_max if self.hinge else math.inf,
             clean_loss_coeff=self.clean_loss_coeff,
         )
         at_d_max = tf.cast(eps >= self.d_max, tf.float32)
@@ -150,14 +181,23 @@ class MMAModel(RobustModel):
         if memory is not None:
             memory.store(batch.index, report["eps"])
 
+    def _num_attack_steps(self) -> int | Tensor:
+        if self.first_attack_steps is None:
+            return self.attack_steps
+        done = tf.cast(self.steps_done.value, tf.float32) / self.ramp_steps
+        rise = tf.minimum(done, 1.0) * (self.attack_steps - self.first_attack_steps)
+        return self.first_attack_steps + tf.cast(tf.round(rise), tf.int32)
+
     def _initial_eps(self, batch: Batch) -> Tensor:
+        if self.search_steps == 0:
+            return tf.constant(self.fixed_eps)
         memory = self._memory_of(batch)
         if memory is not None:
             return memory.recall(batch.index, min_eps=self.min_eps)
         return tf.constant(self.min_eps)
 
     def _memory_of(self, batch: Batch) -> MarginMemory | None:
-        if (self.memory is None) == (batch.index is None):
+        if not self.margin_memory or (self.memory is None) == (batch.index is None):
             return self.memory
         if batch.index is not None:
             raise ValueError(
@@ -171,7 +211,7 @@ class MMAModel(RobustModel):
         )
 
     def fit(self, *args: Any, **kwargs: Any) -> keras.callbacks.History:
-        if self.memory is None:
+        if self.memory is None and self.margin_memory:
             _say_once_that_nothing_is_remembered()
         return super().fit(*args, **kwargs)
 

@@ -148,6 +148,70 @@ def test_memory_keeps_margins_by_index_and_starts_the_next_search_there(monkeypa
     np.testing.assert_allclose(starts, np.maximum(kept[index], 0.05))
 
 
+def logs_of_steps(num_steps, **changes):
+    """Returns the logs of steps on one batch that leave the weights alone."""
+    keras.utils.set_random_seed(1)
+    network = small_network()
+    # Sure of itself, so that L_SLM < 0 nearly wherever L_LM is.
+    last = network.layers[-1]
+    last.set_weights([20 * weight for weight in last.get_weights()])
+    images, _ = random_examples(np.random.default_rng(0), 8)
+    labels = np.argmax(network(images), axis=1)
+    model = make(network, num_examples=8, **changes)
+    model.compile(sgd(0.0))
+    seen = []
+    model.fit(
+        indexed(images, labels, batch_size=8),
+        epochs=num_steps,
+        shuffle=False,
+        verbose=0,
+        callbacks=[
+            keras.callbacks.LambdaCallback(
+                on_epoch_end=lambda epoch, logs: seen.append(logs)
+            )
+        ],
+    )
+    return seen
+
+
+def test_attack_steps_rise_from_the_first_to_the_last():
+    settings = {"margin_memory": False, "d_max": 0.9}
+    rising = logs_of_steps(
+        4, attack_steps=9, first_attack_steps=1, ramp_steps=2, **settings
+    )
+    for step, num in enumerate((1, 5, 9, 9)):
+        constant = logs_of_steps(4, attack_steps=num, **settings)
+        assert rising[step]["eps"] == pytest.approx(constant[step]["eps"], rel=1e-6)
+    assert rising[0]["eps"] != pytest.approx(rising[2]["eps"], rel=1e-3)
+
+
+def test_without_memory_every_search_starts_at_min_eps():
+    (first, second) = logs_of_steps(2, margin_memory=False, d_max=0.9)
+    (kept, moved) = logs_of_steps(2, d_max=0.9)
+    assert first["eps"] == kept["eps"]
+    assert second["eps"] == pytest.approx(first["eps"], rel=0.05)
+    assert moved["eps"] != second["eps"]
+
+
+def test_without_hinge_images_beyond_d_max_are_trained_on():
+    settings = {"d_max": 0.005, "min_eps": 0.005, "clean_loss_coeff": 0.0}
+    (hinged,) = logs_of_steps(1, **settings)
+    (free,) = logs_of_steps(1, hinge=False, **settings)
+    assert hinged["at_d_max"] == free["at_d_max"] > 0.5
+    assert free["loss"] > 1.2 * hinged["loss"]
+
+
+def test_without_line_search_the_attack_has_a_fixed_length():
+    (short,) = logs_of_steps(1, search_steps=0, fixed_eps=0.07)
+    (long,) = logs_of_steps(1, search_steps=0, fixed_eps=0.14)
+    # The others are classified wrong by L_SLM, and count as 0.
+    num_right = 8 * short["eps"] / 0.07
+    assert num_right == pytest.approx(round(num_right))
+    assert num_right > 4
+    assert long["eps"] == pytest.approx(2 * short["eps"])
+    assert long["loss"] > short["loss"]
+
+
 def test_fit_without_index_warns_and_trains():
     images, labels = random_examples(np.random.default_rng(0), 60)
     model = make(small_network())
@@ -350,6 +414,10 @@ def test_any_keras_classifier_and_any_callback():
         ({"min_eps": 0.3}, r"min_eps=0.3"),
         ({"clean_loss_coeff": 1.5}, r"clean_loss_coeff=1.5"),
         ({"attack_steps": 0}, r"attack_steps=0"),
+        ({"first_attack_steps": 0}, r"first_attack_steps=0"),
+        ({"first_attack_steps": 2}, r"ramp_steps=0"),
+        ({"search_steps": -1}, r"search_steps=-1"),
+        ({"search_steps": 0}, r"fixed_eps=0.0"),
         ({"max_eps_factor": 1.0}, r"max_eps_factor=1.0"),
         ({"weight_decay": -1.0}, r"weight_decay=-1.0"),
     ],

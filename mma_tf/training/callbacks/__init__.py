@@ -9,6 +9,7 @@ from mma_tf.training.callbacks.schedules import CosineSchedule, PiecewiseSchedul
 from mma_tf.training.callbacks.stop_on_non_finite import StopOnNonFinite
 from mma_tf.training.callbacks.stop_on_signal import Interrupted, StopOnSignal
 from mma_tf.training.callbacks.throughput import Throughput
+from mma_tf.training.callbacks.training_time import TrainingTime
 
 __all__ = [
     "BestByMargin",
@@ -22,4 +23,5 @@ __all__ = [
     "StopOnNonFinite",
     "StopOnSignal",
     "Throughput",
+    "TrainingTime",
 ]

@@ -28,6 +28,7 @@ from mma_tf.training.callbacks import (
     StopOnNonFinite,
     StopOnSignal,
     Throughput,
+    TrainingTime,
 )
 from tests.classifiers import random_examples
 
@@ -677,6 +678,33 @@ def test_a_slow_validation_does_not_slow_the_pace():
     slow = AfterStep(2, lambda: threading.Event().wait(1.0))
     fit(plain_model(), Throughput(8), slow, spy)
     assert spy.steps[-1]["examples_per_s"] > 4 * 8 / 1.0
+
+
+def test_says_what_all_starts_together_took(tmp_path):
+    path = tmp_path / "time.json"
+    seen = []
+    for pause in (0.3, 0.0):
+        spy = Spy()
+        slow = AfterStep(2, lambda pause=pause: threading.Event().wait(pause))
+        fit(plain_model(), TrainingTime(path, every_steps=1), slow, spy)
+        seen.append([logs["train_hours"] * 3600 for logs in spy.steps])
+        assert all(logs["train_cpu_hours"] > 0 for logs in spy.steps)
+    first, second = seen
+    assert first == sorted(first)
+    assert first[-1] > 0.3
+    assert second[0] > first[-1]
+    record = json.loads(path.read_text())
+    assert record["starts"] == 2
+    assert record["seconds"] >= second[-1]
+
+
+def test_a_kill_loses_only_the_time_since_the_last_record(tmp_path):
+    path = tmp_path / "time.json"
+    killed = AfterStep(4, lambda: (_ for _ in ()).throw(KeyboardInterrupt))
+    slow = AfterStep(1, lambda: threading.Event().wait(0.3))
+    with pytest.raises(KeyboardInterrupt):
+        fit(plain_model(), slow, TrainingTime(path, every_steps=2), killed)
+    assert json.loads(path.read_text())["seconds"] > 0.3
 
 
 def test_prints_a_line_at_each_validation_and_at_the_end(capsys):
