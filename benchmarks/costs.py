@@ -21,9 +21,9 @@ from typing import Any
 from benchmarks.arguments import positive
 from benchmarks.costs_picture import draw
 from benchmarks.costs_points import EPOCHS, NUM_EPOCHS, PIPELINES, SWEEPS, Point
-from benchmarks.train_step_table import check_section, processor, write_section
+from benchmarks.train_step_table import check_section, write_section
 from benchmarks.train_step_worker import Mistake, Worker, WorkerError
-from mma_tf.versions import describe_versions
+from mma_tf.versions import describe_versions, processor
 
 _MARK = "costs"
 _WAITING_STEPS = 30

@@ -2,16 +2,15 @@
 
 import dataclasses
 import datetime
-import platform
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.train_step_cases import Case
 from benchmarks.train_step_worker import Mistake
+from mma_tf.versions import processor
 
 _MARK = "train_step"
-_CPUINFO = Path("/proc/cpuinfo")
 
 HEADER = (
     "| case | steps | precision | ours, s | PyTorch, s | ours, images/s "
@@ -197,13 +196,3 @@ def _with_quartiles(values: Sequence[float]) -> str:
 
 def _gibibytes(size: int | None) -> str:
     return "?" if size is None else f"{size / 2**30:.2f}"
-
-
-def processor() -> str:
-    """Returns what the machine says of its processor."""
-    if _CPUINFO.exists():
-        for line in _CPUINFO.read_text("utf-8").splitlines():
-            name, _, value = line.partition(":")
-            if name.strip() == "model name":
-                return value.strip()
-    return platform.processor() or platform.machine()

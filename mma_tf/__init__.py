@@ -12,10 +12,18 @@ _HOMES = {
     "UserError": "mma_tf.errors",
     "estimate_margins": "mma_tf.evaluation.judging",
     "evaluate": "mma_tf.evaluation.judging",
+    "load_model": "mma_tf.trained_models",
 }
 _PACKAGES = ("attacks", "data", "evaluation", "losses", "models", "recipes", "training")
 
-__all__ = ["MMAModel", "UserError", "estimate_margins", "evaluate", *_PACKAGES]
+__all__ = [
+    "MMAModel",
+    "UserError",
+    "estimate_margins",
+    "evaluate",
+    "load_model",
+    *_PACKAGES,
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -20,6 +20,7 @@ from mma_tf.models.inference import UnitRangeLogits
 from mma_tf.models.logits import are_probabilities
 from mma_tf.saved_models import load_endpoint
 from mma_tf.types import LogitsFn, Tensor
+from mma_tf.zoo import find_in_zoo, suggestion
 
 _KERAS_FILE = ".keras"
 _GRAPH = "saved_model.pb"
@@ -57,13 +58,15 @@ def find_model(path: str | pathlib.Path) -> pathlib.Path:
     """Returns the SavedModel folder or .keras file that `path` means.
 
     Args:
-        path: One of these, a run directory (its best model is meant), or its best/ or
-            last/.
+        path: One of these, a run directory (its best model is meant), its best/ or
+            last/, or the name of a model that comes with the checkout.
 
     Raises:
         UserError: If there is none.
     """
-    path = pathlib.Path(path)
+    name, path = str(path), pathlib.Path(path)
+    if not path.exists():
+        path = find_in_zoo(name) or path
     if path.is_file() and path.suffix == _KERAS_FILE:
         return path
     for folder in (path, path / SAVED_MODEL, path / "best" / SAVED_MODEL):
@@ -74,11 +77,27 @@ def find_model(path: str | pathlib.Path) -> pathlib.Path:
     elif path.is_dir():
         reason = f"there is no {_GRAPH} in it"
     else:
-        reason = "there is nothing of that name"
+        reason = f"there is nothing of that name{suggestion(name)}"
     raise UserError(
-        "Invalid `--model`: expected a SavedModel folder, a .keras file or a run "
-        f"directory. Received: {path} ({reason})"
+        "Invalid `--model`: expected a SavedModel folder, a .keras file, a run "
+        "directory or the name of a model that comes along. Received: "
+        f"{path} ({reason})"
     )
+
+
+def model_name(found: pathlib.Path) -> str:
+    """Returns what to call a model: the name of its run, or of its own folder or file.
+
+    Args:
+        found: As `find_model` returns it.
+    """
+    folder = found.resolve()
+    if folder.name == SAVED_MODEL:
+        folder = folder.parent
+    # Of a run directory it is the run that has a name.
+    if folder.name in ("best", "last"):
+        folder = folder.parent
+    return folder.stem if folder.suffix == _KERAS_FILE else folder.name
 
 
 def load_classifier(

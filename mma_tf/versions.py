@@ -1,16 +1,18 @@
 """What a run was made with, for its record."""
 
 import importlib.metadata
+import os
 import pathlib
 import platform
 import subprocess
 import sys
 
+_CPUINFO = pathlib.Path("/proc/cpuinfo")
 _PACKAGES = ("tensorflow", "keras", "tensorflow-datasets", "numpy")
 
 
 def describe_versions() -> dict[str, str]:
-    """Returns versions of Python, the packages that matter, and the git revision.
+    """Returns versions of Python, the packages that matter, git revision and machine.
 
     The revision is "unknown" outside a git checkout, and ends in "-dirty" where the
     checkout had changes that were not committed.
@@ -21,7 +23,25 @@ def describe_versions() -> dict[str, str]:
         **versions,
         "git_revision": _git_revision(),
         "machine": f"{platform.system()} {platform.machine()}",
+        "processor": f"{processor()}, {_num_cores()} cores",
     }
+
+
+def processor() -> str:
+    """Returns what the machine says of its processor."""
+    if _CPUINFO.exists():
+        for line in _CPUINFO.read_text("utf-8").splitlines():
+            name, _, value = line.partition(":")
+            if name.strip() == "model name":
+                return value.strip()
+    return platform.processor() or platform.machine()
+
+
+def _num_cores() -> int:
+    """Returns how many cores this process may use, which macOS does not tell."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _version(package: str) -> str:

@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-COMMANDS = ("train", "evaluate", "test")
+COMMANDS = ("train", "evaluate", "publish", "results", "test")
 REPORT = """
 import json, os, sys
 print(json.dumps({"arguments": sys.argv[1:], "python": sys.executable,
@@ -69,7 +69,8 @@ def make_checkout(folder: Path, requirements: str = "") -> Path:
     )
     for path in ("mma_tf/__init__.py", "mma_tf/cli/__init__.py"):
         write(folder / path, "")
-    for path in ("mma_tf/cli/train.py", "mma_tf/cli/evaluate.py", "pytest.py"):
+    modules = [f"mma_tf/cli/{command}.py" for command in COMMANDS if command != "test"]
+    for path in (*modules, "pytest.py"):
         write(folder / path, REPORT)
     write(folder / "requirements.txt", requirements)
     return folder

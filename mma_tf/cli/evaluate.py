@@ -54,9 +54,10 @@ def _evaluate(values: flags.FlagValues, command: str) -> None:
     from mma_tf.evaluation.progress import Progress
     from mma_tf.evaluation.tables import text_table
     from mma_tf.evaluation_folder import EvaluationFolder
-    from mma_tf.load import find_model, load_classifier
+    from mma_tf.load import find_model, load_classifier, model_name
     from mma_tf.report import write_report
     from mma_tf.versions import describe_versions
+    from mma_tf.zoo import short_path
 
     paths = [*values.model, *values.transfer_from]
     for path in paths:
@@ -139,7 +140,7 @@ def _evaluate(values: flags.FlagValues, command: str) -> None:
         context: dict[str, Any] = {
             "models": {
                 path: {
-                    "path": str(model.path),
+                    "path": short_path(model.path),
                     "kind": model.kind,
                     "sha256": model.sha256,
                     "signature": model.signature,
@@ -160,6 +161,15 @@ def _evaluate(values: flags.FlagValues, command: str) -> None:
             "class_names": list(data.class_names),
         }
         write_report(evaluations, folder.path, context=context)
+        if values.record:
+            from mma_tf.published.records import write_records
+
+            write_records(
+                evaluations,
+                pathlib.Path(values.record),
+                context=context,
+                names={path: model_name(models[path].path) for path in values.model},
+            )
     print(text_table(evaluations))
     print(f"The report: {folder.path / 'report.md'}")
     doubts = sorted({w.name for e in evaluations for w in e.warnings})

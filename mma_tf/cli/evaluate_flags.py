@@ -22,6 +22,7 @@ Judge how robust classifiers are, and write a report.
   bin/evaluate --model=runs/digits-linf-mma-0.3-s0 --dataset=digits --eps=0.1,0.2
   bin/evaluate --model=A --model=B --dataset=cifar10 --eps=8/255 --out=report
   bin/evaluate --model=A --dataset=mnist --suite=margins
+  bin/evaluate --model=mnist-linf-mma-0.45 --dataset=mnist --eps=0.3 --suite=paper
 
 An example counts as robust only if every attack of the suite fails on it. What is found
 are upper bounds of robustness. The same command goes on where a killed one stopped.
@@ -36,6 +37,11 @@ _TEXTS: dict[str, tuple[str | None, str]] = {
     "data_dir": (None, "as for bin/train"),
     "source_dir": (None, "as for bin/train"),
     "out": (None, "folder of the report (default: one in evaluations/)"),
+    "record": (
+        None,
+        "folder into which a JSON file of the figures is put besides, one a model, for "
+        "bin/results",
+    ),
     "signature": (None, "of the SavedModel, where it has several"),
 }
 _NUMBERS: dict[str, tuple[int, int, str]] = {
@@ -44,8 +50,8 @@ _NUMBERS: dict[str, tuple[int, int, str]] = {
     "batch_size": (250, 1, "images attacked at a time (default: 250)"),
 }
 _FLAGS: dict[str, str] = {
-    "model": "SavedModel folder, .keras file or run directory (its best model); may be "
-    "given several times",
+    "model": "SavedModel folder, .keras file, run directory (its best model) or name "
+    "of a model in models/; may be given several times",
     "norm": "norm of the attacks [linf|l2] (default: linf)",
     "eps": "radius, or several with commas, in pixel units; 8/255 is read as such",
     "suite": f"attacks [{'|'.join(SUITES)}] (default: autoattack)",
@@ -129,8 +135,8 @@ def check(values: flags.FlagValues) -> None:
     """Raises UserError for what cannot be right, whatever the models and the data."""
     if not values.model:
         raise UserError(
-            "Invalid `--model`: expected a SavedModel folder, a .keras file or a run "
-            "directory. Received: nothing"
+            "Invalid `--model`: expected a SavedModel folder, a .keras file, a run "
+            "directory or the name of a model in models/. Received: nothing"
         )
     for name, models in (
         ("model", values.model),

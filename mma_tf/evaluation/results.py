@@ -192,6 +192,26 @@ class Evaluation:
             "not_found": float(np.mean(~np.isfinite(self.sizes))),
         }
 
+    def margin_histogram(self, num_bins: int = 50) -> dict[str, Any]:
+        """Returns how many margins' upper bounds are in bins from 0 to the largest.
+
+        Args:
+            num_bins: Of equal width.
+
+        Returns:
+            "counts" `[num_bins]`, "highest" (end of the last bin, in pixel units),
+            "wrong" (images classified wrong) and "not_found", which are in no bin.
+        """
+        found = self.sizes[np.isfinite(self.sizes) & (self.sizes > 0)]
+        highest = float(np.max(found)) if len(found) else 0.0
+        counts, _ = np.histogram(found, num_bins, range=(0.0, highest or 1.0))
+        return {
+            "counts": counts.tolist(),
+            "highest": highest,
+            "wrong": int(np.sum(self.sizes == 0)),
+            "not_found": int(np.sum(~np.isfinite(self.sizes))),
+        }
+
     def stages_at(self, eps: float | None) -> Sequence[StageResult]:
         """Returns the attacks at a radius, in the order in which they were made."""
         return [stage for stage in self.stages if stage.eps == eps]

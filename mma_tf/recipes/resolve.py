@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +15,8 @@ from mma_tf.types import NormName
 
 # Arguments of `resolve` in their own right.
 _SELECTORS = {"dataset", "norm", "method"}
+# What a command says whatever the defaults are.
+_COMMAND_BEGINS = ("dataset", "norm", "method", "d_max")
 # Images up to this side are for a network of few and small layers.
 _TINY = 16
 # Images in grey beyond this side are no drawn figures, and LeNet5's first dense layer
@@ -177,15 +180,34 @@ def default_run_name(recipe: Recipe) -> str:
 
 def to_flagfile(recipe: Recipe) -> str:
     """Returns the recipe as the text of a flagfile, every number exactly."""
-    lines = []
-    for name, info in field_infos().items():
-        value = getattr(recipe, name)
-        flag = flag_name(name)
-        if info.kind == "bool":
-            lines.append(f"--{flag}={str(value).lower()}")
-        elif isinstance(value, tuple):
-            lines.append(f"--{flag}={','.join(map(repr, value))}")
-        else:
-            text = repr(value) if isinstance(value, float) else str(value)
-            lines.append(f"--{flag}={text}")
-    return "\n".join(lines) + "\n"
+    return "".join(f"{_flag(recipe, name)}\n" for name in field_infos())
+
+
+def to_command(recipe: Recipe) -> str:
+    """Returns the shortest command that trains by the recipe.
+
+    A number that is the default of the recipe for its dataset, norm and method is left
+    out; where that depends on the data, none is.
+    """
+    names = [name for name in field_infos() if name not in _COMMAND_BEGINS]
+    if is_named(recipe.dataset):
+        usual = resolve(
+            recipe.dataset,
+            recipe.norm,
+            recipe.method,
+            overrides={"recipe": recipe.recipe, "d_max": recipe.d_max},
+        ).recipe
+        names = [n for n in names if getattr(recipe, n) != getattr(usual, n)]
+        if recipe.recipe != "paper":
+            names.insert(0, "recipe")
+    flags = [_flag(recipe, name) for name in (*_COMMAND_BEGINS, *names)]
+    return shlex.join(["bin/train", *flags])
+
+
+def _flag(recipe: Recipe, name: str) -> str:
+    value, flag = getattr(recipe, name), flag_name(name)
+    if field_infos()[name].kind == "bool":
+        return f"--{flag}={str(value).lower()}"
+    if isinstance(value, tuple):
+        return f"--{flag}={','.join(map(repr, value))}"
+    return f"--{flag}={repr(value) if isinstance(value, float) else value}"

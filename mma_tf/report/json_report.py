@@ -148,6 +148,7 @@ def _model(
         "average_accuracy": evaluation.average_accuracy(),
         "average_robust_accuracy": evaluation.average_robust_accuracy(),
         "margins": evaluation.margin_statistics(),
+        "margin_histogram": evaluation.margin_histogram(),
         "attacks": [_attack(stage, names, evaluation.num_examples) for stage in stages],
         "total": {
             "seconds": evaluation.seconds,

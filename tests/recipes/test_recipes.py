@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import re
+import shlex
 
 import pytest
 from absl import flags as absl_flags
@@ -12,7 +13,7 @@ from mma_tf.cli.parsing import parse
 from mma_tf.errors import UserError
 from mma_tf.recipes import Recipe, is_named, resolve
 from mma_tf.recipes.quantities import format_length, parse_number
-from mma_tf.recipes.resolve import default_run_name, to_flagfile
+from mma_tf.recipes.resolve import default_run_name, to_command, to_flagfile
 
 NORMS = ("linf", "l2")
 MNIST = {
@@ -248,6 +249,32 @@ def test_an_unknown_dataset_without_its_shape_is_a_programmers_mistake():
 def test_a_field_that_does_not_exist_is_a_programmers_mistake():
     with pytest.raises(ValueError, match="batchsize"):
         resolve("mnist", "linf", overrides={"batchsize": 3})
+
+
+@pytest.mark.parametrize(
+    ("overrides", "ending"),
+    [
+        ({}, "--dmax=0.45"),
+        ({"recipe": "fast"}, "--dmax=0.45 --recipe=fast"),
+        (
+            {"recipe": "fast", "hinge": False, "d_max": 0.3, "train_steps": 7000},
+            "--dmax=0.3 --recipe=fast --train_steps=7000 --hinge=false",
+        ),
+        (
+            {"learning_rate": (0.1, 1e-2), "learning_rate_steps": (9,)},
+            "--dmax=0.45 --learning_rate=0.1,0.01 --learning_rate_steps=9",
+        ),
+    ],
+)
+def test_the_command_of_a_recipe_gives_that_recipe(overrides, ending):
+    recipe = resolve("mnist", "linf", overrides=overrides).recipe
+    command = to_command(recipe)
+    assert command == f"bin/train --dataset=mnist --norm=linf --method=mma {ending}"
+    values = absl_flags.FlagValues()
+    flags.define(values)
+    parse(shlex.split(command)[1:], values)
+    again = resolve("mnist", "linf", overrides=flags.overrides(values)).recipe
+    assert again == recipe
 
 
 MISTAKES = [

@@ -1,0 +1,1 @@
+"""Models and figures that are published with the checkout."""

@@ -1,0 +1,158 @@
+"""Pictures of records and cards: robustness, margins, and what training cost."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
+
+from mma_tf.published.plan import PicturePlan
+from mma_tf.published.records import Record
+from mma_tf.report.drawing import COLOURS, WIDTH, new_figure, shorten, styled
+
+_MARKERS = "osD^vPX"
+_LINES = ("-", "--", "-.", ":")
+_PERCENT = FuncFormatter(lambda share, _: f"{100 * share:.3g} %")
+
+
+@styled
+def draw(
+    plan: PicturePlan,
+    records: Sequence[Record],
+    cards: Mapping[str, Mapping[str, Any]],
+) -> Figure | None:
+    """Returns a picture, or None if there is nothing to draw yet.
+
+    Args:
+        plan: What to draw.
+        records: Of any models; of several with the same radius the one on most images
+            is drawn.
+        cards: Of the models, by name.
+
+    Raises:
+        ValueError: If the kind is unknown.
+    """
+    figure = new_figure(WIDTH, 4.2 + 0.2 * len(plan.models))
+    axes = figure.add_subplot()
+    kinds = {
+        "robust_accuracy": lambda: _robust_accuracy(axes, plan, records),
+        "margins": lambda: _margins(axes, plan, records),
+        "training_cost": lambda: _training_cost(axes, plan, cards),
+    }
+    if plan.kind not in kinds:
+        raise ValueError(
+            f"Invalid `kind`: expected one of {', '.join(kinds)}. Received: "
+            f"kind={plan.kind!r}"
+        )
+    if not kinds[plan.kind]():
+        return None
+    axes.set_title(plan.title, loc="left", fontsize=10)
+    figure.legend(loc="outside lower left", ncols=2)
+    return figure
+
+
+def _look(at: int) -> dict[str, Any]:
+    return {
+        "color": COLOURS[at % len(COLOURS)],
+        "marker": _MARKERS[at % len(_MARKERS)],
+        "linestyle": _LINES[at % len(_LINES)],
+        "markersize": 5,
+        "linewidth": 1.3,
+    }
+
+
+def _of(plan: PicturePlan, model: str, records: Sequence[Record]) -> list[Record]:
+    found = [
+        r for r in records if r.model == model and r.contents["suite"] == plan.suite
+    ]
+    return sorted(found, key=lambda record: record.num_examples)
+
+
+def _robust_accuracy(axes: Axes, plan: PicturePlan, records: Sequence[Record]) -> bool:
+    drawn = False
+    for at, model in enumerate(plan.models):
+        figures = {
+            figure.eps: figure
+            for record in _of(plan, model, records)
+            for figure in record.figures()
+        }
+        if not figures:
+            continue
+        drawn = True
+        radii = sorted(figures)
+        shares = np.array([figures[eps].accuracy for eps in radii])
+        intervals = np.array([figures[eps].interval for eps in radii])
+        axes.errorbar(
+            radii,
+            shares,
+            yerr=np.abs(intervals.T - shares),
+            elinewidth=1,
+            capsize=2.5,
+            label=shorten(model),
+            **_look(at),
+        )
+    for at, published in enumerate(plan.published):
+        told = [(e, a) for suite, e, a in published.robust if suite == plan.suite]
+        if told:
+            axes.plot(
+                *zip(*told, strict=True),
+                linestyle="none",
+                marker="*+x"[at % 3],
+                markersize=10,
+                color="black",
+                label=published.label,
+            )
+    axes.set_ylim(-0.02, 1.02)
+    axes.yaxis.set_major_formatter(_PERCENT)
+    axes.set_xlabel("eps, in pixel units (pixels from 0 to 1)")
+    axes.set_ylabel(f"robust accuracy, suite {plan.suite} (upper bound)")
+    return drawn
+
+
+def _margins(axes: Axes, plan: PicturePlan, records: Sequence[Record]) -> bool:
+    drawn = False
+    for at, model in enumerate(plan.models):
+        for record in _of(plan, model, records)[-1:]:
+            drawn = True
+            bins = record.about["margin_histogram"]
+            edges = np.linspace(0, bins["highest"], len(bins["counts"]) + 1)
+            width = edges[1] - edges[0]
+            look = _look(at)
+            axes.stairs(
+                np.array(bins["counts"]) / record.num_examples / width,
+                edges,
+                color=look["color"],
+                linestyle=look["linestyle"],
+                linewidth=1.6,
+                fill=False,
+                label=shorten(model),
+            )
+    axes.set_xlabel("distance of the nearest error found (upper bound of the margin)")
+    axes.set_ylabel("images per unit of distance")
+    return drawn
+
+
+def _training_cost(
+    axes: Axes, plan: PicturePlan, cards: Mapping[str, Mapping[str, Any]]
+) -> bool:
+    drawn = False
+    for at, model in enumerate(plan.models):
+        lines = [
+            line
+            for line in (cards.get(model) or {}).get("validations", ())
+            if "train_cpu_hours" in line
+        ]
+        if not lines:
+            continue
+        drawn = True
+        axes.plot(
+            [line["train_cpu_hours"] for line in lines],
+            [line["val_average_margin"] for line in lines],
+            label=shorten(model),
+            **_look(at),
+        )
+    axes.set_xlabel("processor hours of training (all cores together)")
+    axes.set_ylabel("average margin on the validation images (upper bound)")
+    return drawn

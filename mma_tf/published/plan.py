@@ -1,0 +1,126 @@
+"""What is shown of the records: `results/plan.json`, written by hand."""
+
+import dataclasses
+import json
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+from mma_tf.errors import UserError, reason_of
+
+PLAN = "plan.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Published:
+    """Figures that others have published.
+
+    Attributes:
+        label: Whose, of what.
+        norm: Of the attacks.
+        clean: Accuracy on clean images in [0, 1], None if it was not told.
+        robust: Suite, radius and accuracy in [0, 1]. A suite of the name that `bin/
+            evaluate` gives to the same attacks.
+    """
+
+    label: str
+    norm: str
+    clean: float | None
+    robust: tuple[tuple[str, float, float], ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class TablePlan:
+    """A table of the README.
+
+    Attributes:
+        mark: Where: between `<!-- results:{mark}:begin -->` and `...:end -->`.
+        models: Names, in the order of the rows; those without a record are left out.
+        published: Rows above them.
+    """
+
+    mark: str
+    models: tuple[str, ...]
+    published: tuple[Published, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class PicturePlan:
+    """A picture beside the records.
+
+    Attributes:
+        name: Of the file, without ending.
+        kind: "robust_accuracy", "margins" or "training_cost".
+        title: Above it.
+        models: Names, in order.
+        suite: Whose records; "" for "training_cost".
+        published: Points besides, for "robust_accuracy".
+    """
+
+    name: str
+    kind: str
+    title: str
+    models: tuple[str, ...]
+    suite: str
+    published: tuple[Published, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """All tables and pictures."""
+
+    tables: tuple[TablePlan, ...]
+    pictures: tuple[PicturePlan, ...]
+
+
+def read_plan(folder: pathlib.Path) -> Plan:
+    """Returns the plan in a folder of records.
+
+    Raises:
+        UserError: If it is not there, or something is missing or unknown in it.
+    """
+    path = folder / PLAN
+    try:
+        contents = json.loads(path.read_text("utf-8"))
+        published = {
+            name: Published(
+                label=part["label"],
+                norm=part["norm"],
+                clean=part.get("clean"),
+                robust=tuple((s, float(e), float(a)) for s, e, a in part["robust"]),
+            )
+            for name, part in contents["published"].items()
+        }
+        return Plan(
+            tables=tuple(
+                TablePlan(
+                    mark=part["mark"],
+                    models=tuple(part["models"]),
+                    published=_named(published, part),
+                )
+                for part in contents["tables"]
+            ),
+            pictures=tuple(
+                PicturePlan(
+                    name=part["name"],
+                    kind=part["kind"],
+                    title=part["title"],
+                    models=tuple(part["models"]),
+                    suite=part.get("suite", ""),
+                    published=_named(published, part),
+                )
+                for part in contents["pictures"]
+            ),
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"Invalid plan: {path} cannot be used ({reason_of(error)}); "
+            "mma_tf/published/plan.py tells what it holds."
+        ) from error
+
+
+def _named(
+    published: dict[str, Published], part: dict[str, Any]
+) -> tuple[Published, ...]:
+    names: Sequence[str] = part.get("published", ())
+    return tuple(published[name] for name in names)

@@ -1,0 +1,94 @@
+"""From a finished run to a model that comes with the checkout."""
+
+import dataclasses
+import json
+import pathlib
+from typing import Any
+
+from mma_tf.errors import UserError
+from mma_tf.export import DESCRIPTION, export_compactly
+from mma_tf.recipes.resolve import to_command
+from mma_tf.recipes.schema import Recipe
+from mma_tf.run_directory import RunDirectory
+from mma_tf.trained_models import load_model
+from mma_tf.zoo import write_card
+
+# Of a line of validations.jsonl, what a card keeps.
+_VALIDATION = (
+    "step",
+    "train_hours",
+    "train_cpu_hours",
+    "val_accuracy",
+    "val_robust_accuracy",
+    "val_average_margin",
+)
+
+
+def publish(
+    run: RunDirectory, folder: pathlib.Path, *, keeps_weights: bool
+) -> dict[str, Any]:
+    """Writes `folder`/card.json and, beside it, the run's best model.
+
+    Args:
+        run: Finished.
+        folder: Named as the model; it is made, or replaced.
+        keeps_weights: Whether the model itself is kept, or its card alone.
+
+    Returns:
+        The card. Its figures are empty: `bin/results` puts them there.
+
+    Raises:
+        UserError: If the run is not finished.
+        RunError: If the folder cannot be written.
+    """
+    summary = run.read_summary()
+    if summary is None:
+        raise UserError(
+            f"Invalid `--run_dir`: expected a finished run. Received: {run.path} (the "
+            "command that began it goes on with it)"
+        )
+    about = json.loads((run.best / DESCRIPTION).read_text("utf-8"))
+    recipe = _recipe(summary["recipe"])
+    time = json.loads(run.time.read_text("utf-8")) if run.time.exists() else {}
+    card = {
+        "name": folder.name,
+        "command": to_command(recipe),
+        "seed": recipe.seed,
+        **{name: about[name] for name in ("input", "output", "class_names")},
+        "weights": "kernels of 16 bits, all else in float32; computes in float32"
+        if keeps_weights
+        else "not kept",
+        "training": {
+            "best_step": about["step"],
+            "steps": recipe.train_steps,
+            "examples": recipe.train_steps * recipe.batch_size,
+            "hours": _hours(time.get("seconds")),
+            "cpu_hours": _hours(time.get("cpu_seconds")),
+            "starts": time.get("starts"),
+        },
+        "versions": summary["versions"],
+        "recipe": dataclasses.asdict(recipe),
+        "validations": [
+            {name: line[name] for name in _VALIDATION if name in line}
+            for line in run.read_validations()
+        ],
+        "figures": [],
+    }
+    if keeps_weights:
+        export_compactly(load_model(run.path), folder, card)
+    else:
+        write_card(folder.name, card, folder.parent)
+    return card
+
+
+def _recipe(numbers: dict[str, Any]) -> Recipe:
+    # JSON has no tuples.
+    fixed: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in numbers.items()
+    }
+    return Recipe(**fixed)
+
+
+def _hours(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds / 3600, 3)

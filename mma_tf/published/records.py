@@ -1,0 +1,167 @@
+"""Records of evaluations: what `bin/evaluate --record` writes, tables are made of."""
+
+import dataclasses
+import json
+import pathlib
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mma_tf.errors import UserError, reason_of
+from mma_tf.evaluation.results import SCHEMA_VERSION, Evaluation
+from mma_tf.files import write_text_atomically
+from mma_tf.report.json_report import make_results, results_text
+
+_KIND = "record"
+
+
+@dataclasses.dataclass(frozen=True)
+class Figure:
+    """One accuracy with its 95 % interval.
+
+    Attributes:
+        suite: The attacks; "" for clean images.
+        norm: Of the attacks.
+        eps: Radius in pixel units; 0 for clean images.
+        eps_text: As it was written.
+        num_examples: Images.
+        accuracy: In [0, 1].
+        interval: 95 % Wilson interval, in [0, 1].
+        record: Name of the file it comes from.
+    """
+
+    suite: str
+    norm: str
+    eps: float
+    eps_text: str
+    num_examples: int
+    accuracy: float
+    interval: tuple[float, float]
+    record: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """What was found of one model by one suite.
+
+    Attributes:
+        name: Of the file, without its ending.
+        model: The model's name.
+        contents: As `mma_tf.report.json_report.make_results` makes them, of one model.
+    """
+
+    name: str
+    model: str
+    contents: Mapping[str, Any]
+
+    @property
+    def about(self) -> Mapping[str, Any]:
+        """What was found of the model."""
+        (about,) = self.contents["models"]
+        return about
+
+    @property
+    def num_examples(self) -> int:
+        """How many images were judged."""
+        return self.contents["data"]["num_examples"]
+
+    def figures(self) -> list[Figure]:
+        """Returns the clean accuracy and the robust ones, by radius."""
+        found = [{"eps": 0.0, "eps_text": "0", **self.about["clean"]}]
+        found += self.about["robust"]
+        return [
+            Figure(
+                suite=self.contents["suite"] if part["eps"] else "",
+                norm=self.contents["norm"],
+                eps=part["eps"],
+                eps_text=part["eps_text"],
+                num_examples=self.num_examples,
+                accuracy=part["accuracy"],
+                interval=tuple(part["interval_95"]),
+                record=self.name,
+            )
+            for part in found
+        ]
+
+
+def write_records(
+    evaluations: Sequence[Evaluation],
+    folder: pathlib.Path,
+    *,
+    context: Mapping[str, Any],
+    names: Mapping[str, str],
+) -> list[pathlib.Path]:
+    """Writes one JSON file for each evaluation, and returns their paths.
+
+    A file is named by model, data, norm, suite, radii, number of images and seed: the
+    same evaluation made again replaces its record.
+
+    Args:
+        evaluations: Of the same norm, suite, radii and examples.
+        folder: Where to; it is made.
+        context: See `mma_tf.report.write_report`.
+        names: Name of each model for the record, by its name in the evaluations.
+
+    Raises:
+        OSError: If a file cannot be written; an old one is then as it was.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for evaluation in evaluations:
+        model = names[evaluation.model]
+        known = dict(context.get("models") or {})
+        about = known.pop(evaluation.model, {})
+        judged = {e.model for e in evaluations}
+        sources = {name: part for name, part in known.items() if name not in judged}
+        contents = make_results(
+            [dataclasses.replace(evaluation, model=model)],
+            {**context, "models": {**sources, model: about}},
+        )
+        path = folder / f"{_file_name(contents)}.json"
+        write_text_atomically(path, results_text({"kind": _KIND, **contents}))
+        paths.append(path)
+    return paths
+
+
+def read_records(folder: pathlib.Path) -> list[Record]:
+    """Returns all records in a folder, by name.
+
+    Raises:
+        UserError: If a file with the ending .json is damaged or of another version.
+    """
+    return [_read(path) for path in sorted(folder.glob("*_*.json"))]
+
+
+def _read(path: pathlib.Path) -> Record:
+    try:
+        contents = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"Invalid record: {path} cannot be read ({reason_of(error)}); restore it "
+            "with git, or evaluate again."
+        ) from error
+    is_record = isinstance(contents, dict) and contents.get("kind") == _KIND
+    if not is_record or contents.get("schema_version") != SCHEMA_VERSION:
+        raise UserError(
+            f"Invalid record: {path} was not written by `bin/evaluate --record` of "
+            "this version; evaluate again."
+        )
+    (about,) = contents["models"]
+    return Record(path.stem, about["name"], contents)
+
+
+def _file_name(contents: Mapping[str, Any]) -> str:
+    (about,) = contents["models"]
+    data = contents["data"]
+    radii = "-".join(part["text"] for part in contents["eps"])
+    parts = [
+        about["name"],
+        data.get("dataset") or "data",
+        *([] if data.get("split") in (None, "test") else [data["split"]]),
+        contents["norm"],
+        contents["suite"],
+        *([f"eps-{radii}"] if radii else []),
+        f"n{data['num_examples']}",
+        f"s{about['seed']}",
+    ]
+    return "_".join(re.sub(r"[^A-Za-z0-9.-]+", "-", part).strip("-") for part in parts)

@@ -1,0 +1,292 @@
+"""Published models and figures: what a card, a record, a table and a picture say."""
+
+import json
+import pathlib
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from matplotlib.figure import Figure
+
+import mma_tf
+from mma_tf import zoo
+from mma_tf.cli import evaluate, publish, results, train
+from mma_tf.errors import UserError
+from mma_tf.published.pictures import draw
+from mma_tf.published.plan import read_plan
+from mma_tf.published.records import read_records, write_records
+from tests.integration.command import SMALL
+from tests.report.made_up import make_evaluation
+
+CONTEXT = {
+    "models": {"runs/a": {"sha256": "ab" * 32}},
+    "data": {"dataset": "digits", "split": "test", "num_examples": 20, "of": 360},
+}
+PLAN = {
+    "published": {
+        "theirs": {
+            "label": "Theirs, as published",
+            "norm": "linf",
+            "clean": 0.9895,
+            "robust": [["autoattack", 0.05, 0.914], ["paper", 0.1, 0.5]],
+        }
+    },
+    "tables": [{"mark": "first", "models": ["a", "b"], "published": ["theirs"]}],
+    "pictures": [
+        {
+            "name": "robust",
+            "kind": "robust_accuracy",
+            "title": "Digits",
+            "suite": "autoattack",
+            "models": ["a", "b"],
+            "published": ["theirs"],
+        },
+        {
+            "name": "margins",
+            "kind": "margins",
+            "title": "Margins",
+            "suite": "autoattack",
+            "models": ["a"],
+        },
+        {
+            "name": "cost",
+            "kind": "training_cost",
+            "title": "Cost",
+            "models": ["a"],
+        },
+    ],
+}
+README = """# Title
+
+<!-- results:first:begin -->
+old
+<!-- results:first:end -->
+
+The end.
+"""
+
+
+def card(name, **changes):
+    return {
+        "name": name,
+        "command": "bin/train --dataset=digits",
+        "training": {"examples": 12800, "cpu_hours": 0.25},
+        "validations": [
+            {"step": 5, "train_cpu_hours": 0.1, "val_average_margin": 0.05},
+            {"step": 10, "train_cpu_hours": 0.2, "val_average_margin": 0.1},
+        ],
+        "figures": [],
+        **changes,
+    }
+
+
+def record(folder, model, **changes):
+    evaluation = make_evaluation(model, **changes)
+    context = {**CONTEXT, "models": {model: {"sha256": "ab" * 32}}}
+    names = {model: pathlib.PurePath(model).name}
+    return write_records([evaluation], folder, context=context, names=names)
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "plan.json").write_text(json.dumps(PLAN))
+    (tmp_path / "README.md").write_text(README)
+    for name in ("a", "b"):
+        zoo.write_card(name, card(name), tmp_path / "models")
+    return tmp_path
+
+
+def show(checkout, *arguments):
+    return results.main(
+        [
+            f"--results_dir={checkout / 'results'}",
+            f"--models_dir={checkout / 'models'}",
+            f"--readme={checkout / 'README.md'}",
+            *arguments,
+        ]
+    )
+
+
+def test_a_record_is_named_by_what_was_judged_and_read_as_it_was_written(tmp_path):
+    (path,) = record(tmp_path, "runs/a")
+    assert path.name == "a_digits_linf_autoattack_eps-0.05-0.1_n20_s5.json"
+    (found,) = read_records(tmp_path)
+    evaluation = make_evaluation("runs/a")
+    assert (found.model, found.num_examples) == ("a", 20)
+    clean, *robust = found.figures()
+    assert (clean.suite, clean.eps, clean.accuracy) == ("", 0.0, evaluation.accuracy)
+    assert clean.interval == tuple(evaluation.interval())
+    for figure, eps in zip(robust, evaluation.eps, strict=True):
+        assert (figure.suite, figure.norm, figure.eps) == ("autoattack", "linf", eps)
+        assert figure.accuracy == evaluation.robust_accuracy[eps]
+        assert figure.interval == tuple(evaluation.interval(eps))
+    assert record(tmp_path, "runs/a") == [path]
+    assert len(read_records(tmp_path)) == 1
+
+
+def test_the_histogram_counts_every_image_once():
+    evaluation = make_evaluation("a")
+    bins = evaluation.margin_histogram()
+    assert sum(bins["counts"]) + bins["wrong"] + bins["not_found"] == 20
+    assert bins["wrong"] == np.sum(~evaluation.correct)
+
+
+def test_results_put_records_into_readme_cards_and_pictures(checkout, capsys):
+    record(checkout / "results", "runs/a")
+    assert show(checkout, "--check") == 1
+    assert "README.md" in capsys.readouterr().err
+    assert (checkout / "README.md").read_text() == README
+    assert show(checkout) == 0
+    capsys.readouterr()
+    text = (checkout / "README.md").read_text()
+    assert text.startswith("# Title\n")
+    assert text.endswith("The end.\n")
+    assert "old" not in text
+    evaluation = make_evaluation("a")
+    head, _, theirs, ours = [line for line in text.splitlines() if line[:1] == "|"]
+    assert "| clean | ε 0.05, autoattack | ε 0.1, paper | ε 0.1, autoattack |" in head
+    assert "| Theirs, as published | - | 98.95 | 91.40 | 50.00 | - |" in theirs
+    low, high = evaluation.interval(0.05)
+    accuracy = 100 * evaluation.robust_accuracy[0.05]
+    assert f"{accuracy:.2f} ({100 * low:.1f} to {100 * high:.1f})" in ours
+    assert ours.startswith("| `a` | 20 |")
+    assert ours.endswith("| 12,800 | 0.2 |") or ours.endswith("| 12,800 | 0.3 |")
+    figures = zoo.read_card("a", checkout / "models")["figures"]
+    assert [f["suite"] for f in figures] == ["clean", "autoattack", "autoattack"]
+    assert figures[1]["accuracy"] == evaluation.robust_accuracy[0.05]
+    assert figures[1]["attacks"]
+    assert (checkout / figures[1]["record"]).is_file()
+    assert zoo.read_card("b", checkout / "models")["figures"] == []
+    for name in ("robust", "margins", "cost"):
+        assert (checkout / "results" / f"{name}.png").stat().st_size > 5000
+    assert show(checkout, "--check") == 0
+    assert show(checkout) == 0
+    assert "up to date" in capsys.readouterr().out
+
+
+def test_a_figure_changed_by_hand_is_found(checkout):
+    record(checkout / "results", "runs/a")
+    assert show(checkout) == 0
+    readme = checkout / "README.md"
+    readme.write_text(readme.read_text().replace("98.95", "99.95"))
+    assert show(checkout, "--check") == 1
+
+
+def test_a_model_without_a_record_has_no_row_and_no_line(checkout):
+    plan = read_plan(checkout / "results")
+    assert show(checkout) == 0
+    assert "`a`" not in (checkout / "README.md").read_text()
+    assert draw(plan.pictures[0], [], {}) is None
+    assert not (checkout / "results" / "robust.png").exists()
+    record(checkout / "results", "runs/a")
+    figure = draw(plan.pictures[0], read_records(checkout / "results"), {})
+    assert isinstance(figure, Figure)
+    (legend,) = figure.legends
+    assert {text.get_text() for text in legend.texts} == {"a", "Theirs, as published"}
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda c: (c / "results" / "plan.json").unlink(), "plan.json"),
+        (lambda c: (c / "results" / "plan.json").write_text("{}"), "published"),
+        (lambda c: (c / "results" / "x_y.json").write_text("{"), "x_y.json"),
+        (lambda c: (c / "results" / "x_y.json").write_text("{}"), "evaluate again"),
+        (lambda c: (c / "models" / "a" / "card.json").write_text("?"), "card.json"),
+        (lambda c: (c / "README.md").write_text("nothing"), "results:first:begin"),
+        (lambda c: (c / "README.md").unlink(), "--readme="),
+    ],
+)
+def test_what_is_missing_or_damaged_is_named_and_nothing_is_lost(
+    checkout, spoil, message, capsys
+):
+    spoil(checkout)
+    before = {path: path.read_bytes() for path in checkout.rglob("*.*")}
+    assert show(checkout) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert {path: path.read_bytes() for path in checkout.rglob("*.*")} == before
+
+
+def test_a_name_that_is_not_kept_says_how_to_train_it(tmp_path, monkeypatch):
+    zoo.write_card("a", card("a"), tmp_path)
+    assert zoo.card_names(tmp_path) == ["a"]
+    assert zoo.model_names(tmp_path) == []
+    assert zoo.find_in_zoo("b", tmp_path) is None
+    with pytest.raises(UserError, match="bin/train --dataset=digits"):
+        zoo.find_in_zoo("a", tmp_path)
+
+
+def test_from_a_run_to_a_published_model_and_its_figures(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(zoo, "FOLDER", tmp_path / "models")
+    flags = ["--dataset=digits", "--norm=linf", "--dmax=0.3", *SMALL]
+    flags += ["--nodeterministic", "--precision=mixed_bfloat16", "--run_dir=run"]
+    assert train.main(flags) == 0
+    arguments = ["--run_dir=run", "--models_dir=models"]
+    assert publish.main([*arguments, "--name=mine"]) == 0
+    assert publish.main([*arguments, "--name=card-alone", "--noweights"]) == 0
+    assert zoo.model_names() == ["mine"]
+    found = zoo.read_card("mine")
+    assert found["command"].startswith("bin/train --dataset=digits --norm=linf")
+    assert "--precision=mixed_bfloat16" in found["command"]
+    assert found["training"]["steps"] == 12
+    assert found["training"]["examples"] == 12 * 50
+    assert found["training"]["hours"] >= 0
+    assert [line["step"] for line in found["validations"]] == [6, 12]
+    assert "cores" in found["versions"]["processor"]
+    size = sum(p.stat().st_size for p in (tmp_path / "models" / "mine").rglob("*.*"))
+    best = sum(p.stat().st_size for p in (tmp_path / "run" / "best").rglob("*.*"))
+    assert size < 0.6 * best
+
+    images = mma_tf.data.load("digits").test.images_in_unit_range()[:40]
+    classifier = mma_tf.load_model("mine")
+    loaded = tf.saved_model.load(tmp_path / "models" / "mine" / "saved_model")
+    logits = classifier(images).numpy()
+    np.testing.assert_allclose(loaded.serve(images), logits, rtol=1e-5, atol=1e-5)
+    exact = mma_tf.load_model("run")(images).numpy()
+    np.testing.assert_allclose(logits, exact, atol=1e-3 * np.abs(exact).max())
+    assert np.any(logits != exact)
+
+    capsys.readouterr()
+    judge = ["--dataset=digits", "--norm=linf", "--eps=0.05", "--suite=quick"]
+    judge += ["--num_examples=20", "--record=results", "--nodeterministic"]
+    assert evaluate.main(["--model=mine", *judge]) == 0
+    (record_of,) = read_records(tmp_path / "results")
+    assert record_of.model == "mine"
+    assert record_of.about["path"] == "models/mine/saved_model"
+    assert evaluate.main(["--model=card-alone", *judge]) == 2
+    assert "train it by bin/train" in capsys.readouterr().err
+    assert evaluate.main(["--model=mime", *judge]) == 2
+    assert "did you mean mine?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "--run_dir="),
+        (["--run_dir=nowhere"], "--run_dir=nowhere"),
+        (["--run_dir=.", "--name=a/b"], "--name=a/b"),
+        (["--run_dir=."], "expected a finished run"),
+    ],
+)
+def test_what_cannot_be_published_is_told(
+    arguments, message, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    assert publish.main([*arguments, "--models_dir=models"]) == 2
+    assert message in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_foreign_saved_model_is_no_model_of_ours(tmp_path):
+    module = tf.Module()
+    module.serve = tf.function(
+        lambda images: images[:, 0, :3, 0],
+        input_signature=[tf.TensorSpec((None, 8, 8, 1))],
+    )
+    tf.saved_model.save(module, tmp_path / "theirs")
+    with pytest.raises(UserError, match=r"tf\.saved_model\.load"):
+        mma_tf.load_model(tmp_path / "theirs")
