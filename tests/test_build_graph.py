@@ -25,6 +25,7 @@ LAYERS = (
         "evaluation_folder",
         "experiment",
         "export",
+        "figures",
         "load",
         "methods",
         "published",

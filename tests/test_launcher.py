@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-COMMANDS = ("train", "evaluate", "publish", "results", "test")
+COMMANDS = ("train", "evaluate", "figures", "publish", "results", "test")
 REPORT = """
 import json, os, sys
 print(json.dumps({"arguments": sys.argv[1:], "python": sys.executable,

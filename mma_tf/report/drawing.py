@@ -9,6 +9,7 @@ from typing import ParamSpec, TypeVar
 
 import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.figure import Figure
 
 P = ParamSpec("P")
@@ -71,6 +72,17 @@ def png_bytes(figure: Figure) -> bytes:
     # matplotlib would write its version.
     canvas = FigureCanvasAgg(figure)
     canvas.print_png(stream, metadata={"Software": None})
+    return stream.getvalue()
+
+
+@styled
+def pdf_bytes(figure: Figure) -> bytes:
+    """Returns a picture as a PDF file; the same picture gives the same bytes."""
+    stream = io.BytesIO()
+    # matplotlib would write its version and the hour.
+    nothing = {"Creator": None, "Producer": None, "CreationDate": None}
+    FigureCanvasPdf(figure).print_pdf(stream, metadata=nothing)
+    FigureCanvasAgg(figure)
     return stream.getvalue()
 
 
