@@ -89,9 +89,7 @@ def resolve(
         )
     if is_named(dataset):
         image_shape = image_shape or IMAGE_SHAPES[dataset]
-        numbers = dict(NAMED[dataset, norm])
-        if base == "fast":
-            numbers.update(FAST[dataset])
+        numbers = _named(dataset, norm, method, base)
         notes = [f"Recipe: {dataset}, {norm}, {base}."]
     else:
         if image_shape is None or num_train is None:
@@ -100,20 +98,39 @@ def resolve(
                 f"there is no recipe for {dataset}. Received: None"
             )
         numbers, notes = _derive(dataset, norm, image_shape, num_train)
-    numbers.update(overrides)
+    numbers, more_notes = _complete(numbers, overrides)
+    recipe = Recipe(dataset=dataset, norm=norm, recipe=base, method=method, **numbers)
+    validate(recipe, image_shape=image_shape)
+    return Resolution(recipe, (*notes, *more_notes))
+
+
+def _named(dataset: str, norm: str, method: str, base: str) -> dict[str, Any]:
+    """Returns the numbers of a recipe that has a name."""
+    numbers = dict(NAMED[dataset, norm])
+    if base == "fast":
+        numbers.update(FAST[dataset])
+    if method != "mma":
+        # The others know no such rise.
+        numbers.pop("first_attack_steps", None)
+    return numbers
+
+
+def _complete(
+    numbers: Mapping[str, Any], overrides: Mapping[str, Any]
+) -> tuple[dict[str, Any], list[str]]:
+    """Puts the user's numbers in, and fits those that depend on them."""
+    numbers = {**numbers, **overrides}
     if "learning_rate" in overrides and "learning_rate_steps" not in overrides:
         # A rate of the user's own is not bound to the steps of the recipe's.
         numbers["learning_rate_steps"] = ()
     numbers.setdefault("eps", numbers["test_eps"])
     if "min_eps" not in overrides and numbers["min_eps"] > numbers["d_max"] > 0:
         numbers["min_eps"] = numbers["d_max"] / 2
-        notes.append(
+        return numbers, [
             f"min_eps is lowered to {format_number(numbers['min_eps'])}, half of dmax, "
             "since a search cannot start beyond dmax."
-        )
-    recipe = Recipe(dataset=dataset, norm=norm, recipe=base, method=method, **numbers)
-    validate(recipe, image_shape=image_shape)
-    return Resolution(recipe, tuple(notes))
+        ]
+    return numbers, []
 
 
 def _derive(
@@ -191,17 +208,23 @@ def to_command(recipe: Recipe) -> str:
     """
     names = [name for name in field_infos() if name not in _COMMAND_BEGINS]
     if is_named(recipe.dataset):
-        usual = resolve(
-            recipe.dataset,
-            recipe.norm,
-            recipe.method,
-            overrides={"recipe": recipe.recipe, "d_max": recipe.d_max},
-        ).recipe
-        names = [n for n in names if getattr(recipe, n) != getattr(usual, n)]
-        if recipe.recipe != "paper":
-            names.insert(0, "recipe")
+        needed: set[str] = set()
+        # A number that is set can change what others are by default.
+        while (found := _resolved(recipe, needed)) != recipe:
+            needed |= {n for n in names if getattr(recipe, n) != getattr(found, n)}
+        is_ours = recipe.recipe != "paper"
+        names = [n for n in names if n in needed or (is_ours and n == "recipe")]
     flags = [_flag(recipe, name) for name in (*_COMMAND_BEGINS, *names)]
     return shlex.join(["bin/train", *flags])
+
+
+def _resolved(recipe: Recipe, names: set[str]) -> Recipe:
+    """Returns what a command with these fields of `recipe` would train by."""
+    selectors = {n: getattr(recipe, n) for n in (*sorted(_SELECTORS), "recipe")}
+    named = _named(recipe.dataset, recipe.norm, recipe.method, recipe.recipe)
+    overrides = {name: getattr(recipe, name) for name in ("d_max", *names)}
+    numbers, _ = _complete(named, overrides)
+    return Recipe(**selectors, **numbers)
 
 
 def _flag(recipe: Recipe, name: str) -> str:

@@ -7,7 +7,7 @@ from typing import NoReturn
 
 from mma_tf.errors import UserError
 from mma_tf.recipes.quantities import format_number, format_value
-from mma_tf.recipes.schema import Recipe, field_infos, flag_name
+from mma_tf.recipes.schema import Recipe, field_default, field_infos, flag_name
 
 _AT_LEAST_ONE = (
     "validation_size",
@@ -81,6 +81,7 @@ def validate(
     if recipe.depth < 10 or recipe.depth % 6 != 4:
         _refuse(recipe, "depth", "10, 16, 22, 28 or another 6n + 4")
     _check_learning_rate(recipe)
+    _check_method(recipe)
     _check_network(recipe)
 
 
@@ -123,6 +124,34 @@ def _check_learning_rate(recipe: Recipe) -> None:
             "learning_rate_steps",
             f"{wanted} rising step(s), for {wanted + 1} value(s) of --learning_rate",
         )
+
+
+def _check_method(recipe: Recipe) -> None:
+    if recipe.first_attack_steps > recipe.attack_steps:
+        _refuse(
+            recipe,
+            "first_attack_steps",
+            f"at most --attack_steps={recipe.attack_steps}, to which they rise",
+        )
+    if recipe.method == "mma":
+        longest = recipe.max_eps_factor * recipe.d_max
+        if recipe.search_steps == 0 and recipe.eps > longest:
+            _refuse(
+                recipe,
+                "eps",
+                "a length up to --max_eps_factor times --dmax, "
+                f"{format_number(longest)}, with --search_steps=0",
+            )
+        return
+    for name in ("first_attack_steps", "margin_memory", "hinge"):
+        if getattr(recipe, name) != field_default(name):
+            _refuse(
+                recipe,
+                name,
+                f"nothing but with --method=mma: {recipe.method} has no such part",
+            )
+    if recipe.search_steps == 0:
+        _refuse(recipe, "search_steps", "a whole number >= 1, but with --method=mma")
 
 
 def _check_network(recipe: Recipe) -> None:

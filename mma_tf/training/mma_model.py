@@ -47,8 +47,9 @@ class MMAModel(RobustModel):
         first_attack_steps: PGD steps at the beginning, from which they rise in a line
             to `attack_steps` over `ramp_steps`; None for `attack_steps` throughout.
         ramp_steps: Training steps of that rise, >= 1 where there is one.
-        search_steps: Bisections of the line search. With 0 there is none: the attack is
-            PGD of length `fixed_eps`, for every image that is classified right.
+        search_steps: Bisections of the line search. With 0 there is none, and no hinge
+            either: all images that are classified right are trained on where PGD of
+            length `fixed_eps` ends.
         fixed_eps: That length, in pixel units, > 0; needed if `search_steps` is 0.
         step_size_factor: Length of a PGD step in units of eps / `attack_steps`.
         max_eps_factor: The search looks up to `max_eps_factor` * `d_max`, > 1, so that
@@ -110,14 +111,19 @@ class MMAModel(RobustModel):
             _check_range(
                 "first_attack_steps",
                 first_attack_steps,
-                first_attack_steps >= 1,
-                "at least 1",
+                1 <= first_attack_steps <= attack_steps,
+                f"1 to attack_steps={attack_steps}",
             )
             _check_range("ramp_steps", ramp_steps, ramp_steps >= 1, "at least 1")
         _check_range("search_steps", search_steps, search_steps >= 0, "at least 0")
         if search_steps == 0:
-            length = 0.0 if fixed_eps is None else fixed_eps
-            _check_range("fixed_eps", length, length > 0, "a length > 0")
+            length, longest = fixed_eps or 0.0, max_eps_factor * d_max
+            _check_range(
+                "fixed_eps",
+                length,
+                0 < length <= longest,
+                f"a length in (0, max_eps_factor * d_max={longest:g}]",
+            )
         _check_range(
             "max_eps_factor", max_eps_factor, max_eps_factor > 1, "a factor > 1"
         )
@@ -170,7 +176,8 @@ class MMAModel(RobustModel):
             mixed_logits=self.logits(mixed_images),
             correct=correct,
             eps=eps,
-            d_max=self.d_max if self.hinge else math.inf,
+            # A length that nothing was searched for is no margin.
+            d_max=self.d_max if self.hinge and self.search_steps else math.inf,
             clean_loss_coeff=self.clean_loss_coeff,
         )
         at_d_max = tf.cast(eps >= self.d_max, tf.float32)

@@ -251,6 +251,25 @@ def test_a_field_that_does_not_exist_is_a_programmers_mistake():
         resolve("mnist", "linf", overrides={"batchsize": 3})
 
 
+def test_a_command_keeps_steps_that_a_rate_of_ones_own_would_drop():
+    overrides = {"learning_rate": (0.002, 0.001), "learning_rate_steps": (1500,)}
+    recipe = resolve("digits", "linf", overrides=overrides).recipe
+    assert "--learning_rate=0.002,0.001 --learning_rate_steps=1500" in to_command(
+        recipe
+    )
+
+
+@pytest.mark.parametrize("part", ["first_attack_steps", "hinge", "margin_memory"])
+def test_parts_of_mma_are_no_part_of_other_methods(part):
+    value = 2 if part == "first_attack_steps" else False
+    with pytest.raises(UserError, match=f"--{part}=.*"):
+        resolve("mnist", "linf", "pgd", overrides={part: value})
+    with pytest.raises(UserError, match="--search_steps=0"):
+        resolve("mnist", "linf", "trades", overrides={"search_steps": 0})
+    fast = resolve("mnist", "linf", "pgd", overrides={"recipe": "fast"}).recipe
+    assert fast.first_attack_steps == 0
+
+
 @pytest.mark.parametrize(
     ("overrides", "ending"),
     [
@@ -264,6 +283,9 @@ def test_a_field_that_does_not_exist_is_a_programmers_mistake():
             {"learning_rate": (0.1, 1e-2), "learning_rate_steps": (9,)},
             "--dmax=0.45 --learning_rate=0.1,0.01 --learning_rate_steps=9",
         ),
+        ({"test_eps": 0.2, "eps": 0.3}, "--dmax=0.45 --eps=0.3 --test_eps=0.2"),
+        ({"d_max": 0.05, "min_eps": 0.01}, "--dmax=0.05 --min_eps=0.01"),
+        ({"d_max": 0.05}, "--dmax=0.05"),
     ],
 )
 def test_the_command_of_a_recipe_gives_that_recipe(overrides, ending):
@@ -319,6 +341,8 @@ MISTAKES = [
     ({"attack_steps": 0}, "--attack_steps=0", ">= 1"),
     ({"search_steps": -1}, "--search_steps=-1", ">= 0"),
     ({"first_attack_steps": -1}, "--first_attack_steps=-1", ">= 0"),
+    ({"first_attack_steps": 99}, "--first_attack_steps=99", "--attack_steps=40"),
+    ({"search_steps": 0, "eps": 0.9}, "--eps=0.9", "--max_eps_factor"),
     ({"validate_every": 0}, "--validate_every=0", ">= 1"),
     ({"test_attack_steps": 0}, "--test_attack_steps=0", ">= 1"),
     ({"test_examples": 0}, "--test_examples=0", ">= 1"),

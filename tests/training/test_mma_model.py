@@ -210,6 +210,9 @@ def test_without_line_search_the_attack_has_a_fixed_length():
     assert num_right > 4
     assert long["eps"] == pytest.approx(2 * short["eps"])
     assert long["loss"] > short["loss"]
+    # At d_max all the same: there is no margin for a hinge to be at.
+    (longest,) = logs_of_steps(1, search_steps=0, fixed_eps=0.2)
+    assert longest["loss"] > long["loss"]
 
 
 def test_fit_without_index_warns_and_trains():
@@ -418,6 +421,8 @@ def test_any_keras_classifier_and_any_callback():
         ({"first_attack_steps": 2}, r"ramp_steps=0"),
         ({"search_steps": -1}, r"search_steps=-1"),
         ({"search_steps": 0}, r"fixed_eps=0.0"),
+        ({"search_steps": 0, "fixed_eps": 0.3}, r"fixed_eps=0.3"),
+        ({"first_attack_steps": 4, "ramp_steps": 9}, r"first_attack_steps=4"),
         ({"max_eps_factor": 1.0}, r"max_eps_factor=1.0"),
         ({"weight_decay": -1.0}, r"weight_decay=-1.0"),
     ],
