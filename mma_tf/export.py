@@ -8,8 +8,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from mma_tf.errors import RunError, reason_of
-from mma_tf.files import replace_directory, write_text_atomically
+from mma_tf.errors import RunError, UserError, reason_of
+from mma_tf.files import replace_directory, sha256_of, write_text_atomically
 from mma_tf.types import Tensor
 from mma_tf.zoo import CARD, SAVED_MODEL
 
@@ -38,8 +38,7 @@ def export_classifier(
     _write(
         directory,
         lambda folder: twin.export(folder, verbose=False),
-        DESCRIPTION,
-        description,
+        lambda saved_model: {DESCRIPTION: description},
     )
 
 
@@ -55,18 +54,24 @@ def export_compactly(
     Args:
         classifier: A built Keras model.
         directory: Is made, or replaced.
-        card: What a user of the model wants to know, as JSON.
+        card: What a user of the model wants to know, as JSON; "sha256" is put in.
 
     Raises:
+        UserError: If the classifier is not one of images in, logits out.
         RunError: If it cannot be written.
     """
     twin = in_float32(classifier)
+    if not isinstance(getattr(twin, "input_shape", None), tuple):
+        raise UserError(
+            "Invalid `classifier`: expected a Keras model of one input whose shape is "
+            f"known. Received: {classifier.name}"
+        )
     stored = _Stored(twin)
 
     def serve(images: Tensor) -> Tensor:
         logits, _ = twin.stateless_call(
             [restored(weight) for weight in stored.stored_trainable],
-            [restored(weight) for weight in stored.stored_others],
+            [tf.identity(weight) for weight in stored.stored_others],
             images,
             training=False,
         )
@@ -78,8 +83,7 @@ def export_compactly(
     _write(
         directory,
         lambda folder: tf.saved_model.save(stored, folder, signatures=signatures),
-        CARD,
-        card,
+        lambda saved_model: {CARD: {**card, "sha256": sha256_of(saved_model)}},
     )
 
 
@@ -110,14 +114,15 @@ def in_float32(classifier: keras.Model) -> keras.Model:
 def _write(
     directory: pathlib.Path,
     save: Callable[[str], None],
-    name: str,
-    description: dict[str, Any],
+    describe: Callable[[pathlib.Path], dict[str, dict[str, Any]]],
 ) -> None:
+    """Writes a SavedModel, then JSON files by name that may tell of it."""
     try:
         with replace_directory(directory) as partial:
             save(str(partial / SAVED_MODEL))
-            text = json.dumps(description, indent=2) + "\n"
-            write_text_atomically(partial / name, text)
+            for name, content in describe(partial / SAVED_MODEL).items():
+                text = json.dumps(content, indent=2) + "\n"
+                write_text_atomically(partial / name, text)
     except (OSError, tf.errors.OpError) as error:
         raise RunError(
             f"The model cannot be written to {directory} ({reason_of(error)}): what "
@@ -163,7 +168,7 @@ class _Stored(tf.Module):
             StoredWeight(variable.value) for variable in classifier.trainable_variables
         ]
         self.stored_others = [
-            StoredWeight(variable.value)
+            tf.Variable(variable.value, trainable=False)
             for variable in classifier.non_trainable_variables
         ]
 

@@ -1,6 +1,7 @@
 """Files and folders that are there whole, or not at all."""
 
 import contextlib
+import hashlib
 import os
 import pathlib
 import shutil
@@ -9,6 +10,7 @@ from typing import BinaryIO
 
 _PARTIAL = ".partial"
 _PREVIOUS = ".previous"
+_CHUNK = 1 << 20
 
 
 def write_text_atomically(path: pathlib.Path, text: str) -> None:
@@ -84,3 +86,23 @@ def recover_directory(path: pathlib.Path) -> None:
         previous.rename(path)
     shutil.rmtree(previous, ignore_errors=True)
     shutil.rmtree(path.with_name(path.name + _PARTIAL), ignore_errors=True)
+
+
+def sha256_of(path: pathlib.Path) -> str:
+    """Returns the SHA-256 of a model: of the names and bytes of its files.
+
+    Args:
+        path: A file, which is known by its bytes whatever it is called, or a folder.
+    """
+    digest = hashlib.sha256()
+    files = [path] if path.is_file() else sorted(path.rglob("*"))
+    for file in files:
+        # TensorFlow's fingerprint of a SavedModel differs from one saving to the next.
+        if not file.is_file() or file.name == "fingerprint.pb":
+            continue
+        if not path.is_file():
+            digest.update(str(file.relative_to(path)).encode() + b"\0")
+        with file.open("rb") as opened:
+            while chunk := opened.read(_CHUNK):
+                digest.update(chunk)
+    return digest.hexdigest()

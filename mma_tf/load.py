@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import hashlib
 import json
 import math
 import pathlib
@@ -15,6 +14,7 @@ import tensorflow as tf
 
 from mma_tf.errors import UserError, reason_of
 from mma_tf.export import DESCRIPTION, SAVED_MODEL
+from mma_tf.files import sha256_of
 from mma_tf.frozen import freeze, freeze_function
 from mma_tf.models.inference import UnitRangeLogits
 from mma_tf.models.logits import are_probabilities
@@ -24,7 +24,6 @@ from mma_tf.zoo import find_in_zoo, suggestion
 
 _KERAS_FILE = ".keras"
 _GRAPH = "saved_model.pb"
-_CHUNK = 1 << 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,14 +88,16 @@ def model_name(found: pathlib.Path) -> str:
     """Returns what to call a model: the name of its run, or of its own folder or file.
 
     Args:
-        found: As `find_model` returns it.
+        found: As `find_model` returns it. The last model of a run, in place of its
+            best, has "-last" behind the name.
     """
     folder = found.resolve()
     if folder.name == SAVED_MODEL:
         folder = folder.parent
-    # Of a run directory it is the run that has a name.
-    if folder.name in ("best", "last"):
-        folder = folder.parent
+    if folder.name == "best":
+        return folder.parent.name
+    if folder.name == "last":
+        return f"{folder.parent.name}-last"
     return folder.stem if folder.suffix == _KERAS_FILE else folder.name
 
 
@@ -171,7 +172,7 @@ def load_classifier(
         logits_fn=logits_fn,
         num_classes=outputs.shape[1],
         has_gradient=_has_gradient(logits_fn, images),
-        sha256=_sha256(found),
+        sha256=sha256_of(found),
         signature=used,
     )
 
@@ -275,18 +276,3 @@ def _check_declared_range(path: pathlib.Path, input_range: tuple[float, float]) 
             f"{declared[0]:g},{declared[1]:g}, as {description} says. Received: "
             f"--input_range={input_range[0]:g},{input_range[1]:g}"
         )
-
-
-def _sha256(path: pathlib.Path) -> str:
-    digest = hashlib.sha256()
-    files = [path] if path.is_file() else sorted(path.rglob("*"))
-    for file in files:
-        if not file.is_file() or file.name == "fingerprint.pb":
-            continue
-        name = file.name if path.is_file() else str(file.relative_to(path))
-        # A single file is known by its bytes, whatever it is called.
-        digest.update(b"" if path.is_file() else name.encode() + b"\0")
-        with file.open("rb") as opened:
-            while chunk := opened.read(_CHUNK):
-                digest.update(chunk)
-    return digest.hexdigest()

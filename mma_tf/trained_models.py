@@ -35,18 +35,31 @@ def load_model(name: str | pathlib.Path) -> keras.Model:
     """
     saved_model = find_model(name)
     about = _description(saved_model)
-    recipe = about["recipe"]
+    try:
+        recipe, shape = about["recipe"], tuple(about["input"]["shape"])
+        number, sizes = len(about["class_names"]), (recipe["depth"], recipe["width"])
+        network = recipe["network"]
+    except (KeyError, TypeError) as error:
+        raise UserError(
+            f"Invalid model: the description beside {saved_model} lacks {error}; give "
+            "a model that this version of bin/train or bin/publish has made."
+        ) from error
     policy = keras.config.dtype_policy()
     # The network is built for float32, whatever the caller's own models compute in.
     keras.config.set_dtype_policy("float32")
     try:
         classifier = build(
-            recipe["network"],
-            input_shape=tuple(about["input"]["shape"]),
-            num_classes=len(about["class_names"]),
-            depth=recipe["depth"],
-            width=recipe["width"],
+            network,
+            input_shape=shape,
+            num_classes=number,
+            depth=sizes[0],
+            width=sizes[1],
         )
+    except UserError as error:
+        raise UserError(
+            f"Invalid model: {saved_model} is of a network that cannot be built here "
+            f"({error}); load it by tf.saved_model.load."
+        ) from error
     finally:
         keras.config.set_dtype_policy(policy)
     _restore_weights(classifier, saved_model)
@@ -75,8 +88,8 @@ def _restore_weights(classifier: keras.Model, saved_model: pathlib.Path) -> None
     try:
         loaded = tf.saved_model.load(str(saved_model))
         if hasattr(loaded, "stored_trainable"):
-            stored = [*loaded.stored_trainable, *loaded.stored_others]
-            values = [restored(weight) for weight in stored]
+            trainable = [restored(weight) for weight in loaded.stored_trainable]
+            values = [*trainable, *loaded.stored_others]
         else:
             values = [*loaded.trainable_variables, *loaded.non_trainable_variables]
         for weight, value in zip(weights, values, strict=True):

@@ -83,6 +83,12 @@ def read_card(name: str, folder: pathlib.Path | None = None) -> dict[str, Any]:
             f"Invalid model: {path} cannot be read ({error}); restore it with git, or "
             "publish the model again."
         ) from error
+    needed = ("command", "sha256", "training", "input", "class_names")
+    if not isinstance(card, dict) or any(key not in card for key in needed):
+        raise UserError(
+            f"Invalid model: {path} is no card of this program; publish the model "
+            "again."
+        )
     return card
 
 

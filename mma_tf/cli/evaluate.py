@@ -14,7 +14,7 @@ from mma_tf.cli import evaluate_flags
 from mma_tf.cli.interruption import Interruption
 from mma_tf.cli.parsing import parse, run_command
 from mma_tf.cli.quiet import import_tensorflow
-from mma_tf.errors import RunError
+from mma_tf.errors import RunError, UserError
 
 # Lengths of PGD's steps in suite "paper", in units of eps: Ding et al., ICLR 2020.
 _PGD_STEP = 1 / 4
@@ -100,6 +100,9 @@ def _evaluate(values: flags.FlagValues, command: str) -> None:
         "input_range": list(values.input_range),
         "signature": values.signature,
     }
+    names = {path: model_name(models[path].path) for path in values.model}
+    if values.record:
+        _check_record(values.record, names)
     folder = EvaluationFolder(_out(values, plan))
     is_mnist_linf = values.dataset == "mnist" and values.norm == "linf"
     evaluations = []
@@ -168,7 +171,7 @@ def _evaluate(values: flags.FlagValues, command: str) -> None:
                 evaluations,
                 pathlib.Path(values.record),
                 context=context,
-                names={path: model_name(models[path].path) for path in values.model},
+                names=names,
             )
     print(text_table(evaluations))
     print(f"The report: {folder.path / 'report.md'}")
@@ -194,6 +197,24 @@ def _order(values: flags.FlagValues, model: Any) -> str:
     names = ", ".join(stage.name for stage in stages)
     note = "" if model.has_gradient else " (no gradients: black-box attacks alone)"
     return f"Attacks on {model.name}{note}: {names}"
+
+
+def _check_record(folder: str, names: dict[str, str]) -> None:
+    """Raises UserError before hours of attacks where there is no place for a record."""
+    twice = {name for name in names.values() if list(names.values()).count(name) > 1}
+    if twice:
+        raise UserError(
+            "Invalid `--record`: expected models of different names, which their "
+            f"records have. Received: {', '.join(sorted(twice))} twice (evaluate them "
+            "one by one, into two folders)"
+        )
+    try:
+        pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"Invalid `--record`: expected a folder that can be written. Received: "
+            f"--record={folder} ({error.strerror or error})"
+        ) from error
 
 
 def _digest(examples: Any) -> str:

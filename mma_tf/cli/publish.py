@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 from absl import flags
 
+from mma_tf import zoo
 from mma_tf.cli.help_page import help_page
 from mma_tf.cli.parsing import parse, run_command
 from mma_tf.cli.quiet import import_tensorflow
 from mma_tf.errors import UserError
 from mma_tf.run_directory import RunDirectory
 
-_MODELS = pathlib.Path(__file__).resolve().parents[2] / "models"
 _USAGE = """\
 Put the best model of a finished run among the models that come with the checkout.
 
@@ -63,15 +63,16 @@ def _main(arguments: Sequence[str]) -> int:
         )
     run = pathlib.Path(values.run_dir)
     name = values.name or run.resolve().name
-    if pathlib.PurePath(name).name != name or name.startswith("."):
+    is_folder = pathlib.PurePath(name).name == name and not name.startswith(".")
+    if not is_folder or name in ("best", "last", zoo.SAVED_MODEL):
         raise UserError(
-            "Invalid `--name`: expected a name without a slash, for it is a folder's. "
-            f"Received: --name={name}"
+            "Invalid `--name`: expected a name for a folder, without a slash, and not "
+            f"one that a run's parts have. Received: --name={name}"
         )
     import_tensorflow()
     from mma_tf.published.publish import publish
 
-    folder = pathlib.Path(values.models_dir or _MODELS) / name
+    folder = pathlib.Path(values.models_dir or zoo.FOLDER) / name
     publish(RunDirectory(run), folder, keeps_weights=values.weights)
     print(f"Published: {folder}")
     return 0

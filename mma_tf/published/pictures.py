@@ -30,22 +30,15 @@ def draw(
         records: Of any models; of several with the same radius the one on most images
             is drawn.
         cards: Of the models, by name.
-
-    Raises:
-        ValueError: If the kind is unknown.
     """
     figure = new_figure(WIDTH, 4.2 + 0.2 * len(plan.models))
     axes = figure.add_subplot()
+    records = [record for record in records if record.is_of(plan.dataset, plan.norm)]
     kinds = {
         "robust_accuracy": lambda: _robust_accuracy(axes, plan, records),
         "margins": lambda: _margins(axes, plan, records),
         "training_cost": lambda: _training_cost(axes, plan, cards),
     }
-    if plan.kind not in kinds:
-        raise ValueError(
-            f"Invalid `kind`: expected one of {', '.join(kinds)}. Received: "
-            f"kind={plan.kind!r}"
-        )
     if not kinds[plan.kind]():
         return None
     axes.set_title(plan.title, loc="left", fontsize=10)
@@ -115,10 +108,12 @@ def _margins(axes: Axes, plan: PicturePlan, records: Sequence[Record]) -> bool:
     drawn = False
     for at, model in enumerate(plan.models):
         for record in _of(plan, model, records)[-1:]:
-            drawn = True
             bins = record.about["margin_histogram"]
+            if not bins["highest"]:
+                continue
             edges = np.linspace(0, bins["highest"], len(bins["counts"]) + 1)
             width = edges[1] - edges[0]
+            drawn = True
             look = _look(at)
             axes.stairs(
                 np.array(bins["counts"]) / record.num_examples / width,

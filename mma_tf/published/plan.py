@@ -9,6 +9,7 @@ from typing import Any
 from mma_tf.errors import UserError, reason_of
 
 PLAN = "plan.json"
+KINDS = ("robust_accuracy", "margins", "training_cost")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,14 +18,12 @@ class Published:
 
     Attributes:
         label: Whose, of what.
-        norm: Of the attacks.
         clean: Accuracy on clean images in [0, 1], None if it was not told.
         robust: Suite, radius and accuracy in [0, 1]. A suite of the name that `bin/
             evaluate` gives to the same attacks.
     """
 
     label: str
-    norm: str
     clean: float | None
     robust: tuple[tuple[str, float, float], ...]
 
@@ -34,11 +33,15 @@ class TablePlan:
     """A table of the README.
 
     Attributes:
+        dataset: Of the records that are shown, by its name for `bin/evaluate`.
+        norm: Of their attacks.
         mark: Where: between `<!-- results:{mark}:begin -->` and `...:end -->`.
         models: Names, in the order of the rows; those without a record are left out.
         published: Rows above them.
     """
 
+    dataset: str
+    norm: str
     mark: str
     models: tuple[str, ...]
     published: tuple[Published, ...]
@@ -49,14 +52,18 @@ class PicturePlan:
     """A picture beside the records.
 
     Attributes:
+        dataset: Of the records that are shown, by its name for `bin/evaluate`.
+        norm: Of their attacks.
         name: Of the file, without ending.
-        kind: "robust_accuracy", "margins" or "training_cost".
+        kind: One of `KINDS`.
         title: Above it.
         models: Names, in order.
         suite: Whose records; "" for "training_cost".
         published: Points besides, for "robust_accuracy".
     """
 
+    dataset: str
+    norm: str
     name: str
     kind: str
     title: str
@@ -85,7 +92,6 @@ def read_plan(folder: pathlib.Path) -> Plan:
         published = {
             name: Published(
                 label=part["label"],
-                norm=part["norm"],
                 clean=part.get("clean"),
                 robust=tuple((s, float(e), float(a)) for s, e, a in part["robust"]),
             )
@@ -94,6 +100,8 @@ def read_plan(folder: pathlib.Path) -> Plan:
         return Plan(
             tables=tuple(
                 TablePlan(
+                    dataset=part["dataset"],
+                    norm=part["norm"],
                     mark=part["mark"],
                     models=tuple(part["models"]),
                     published=_named(published, part),
@@ -102,8 +110,10 @@ def read_plan(folder: pathlib.Path) -> Plan:
             ),
             pictures=tuple(
                 PicturePlan(
+                    dataset=part["dataset"],
+                    norm=part["norm"],
                     name=part["name"],
-                    kind=part["kind"],
+                    kind=_known_kind(part["kind"]),
                     title=part["title"],
                     models=tuple(part["models"]),
                     suite=part.get("suite", ""),
@@ -117,6 +127,12 @@ def read_plan(folder: pathlib.Path) -> Plan:
             f"Invalid plan: {path} cannot be used ({reason_of(error)}); "
             "mma_tf/published/plan.py tells what it holds."
         ) from error
+
+
+def _known_kind(kind: str) -> str:
+    if kind not in KINDS:
+        raise ValueError(f"kind {kind!r} is none of {', '.join(KINDS)}")
+    return kind
 
 
 def _named(

@@ -7,11 +7,12 @@ from typing import Any
 
 from mma_tf.errors import UserError
 from mma_tf.export import DESCRIPTION, export_compactly
+from mma_tf.files import recover_directory, replace_directory, sha256_of
 from mma_tf.recipes.resolve import to_command
 from mma_tf.recipes.schema import Recipe
 from mma_tf.run_directory import RunDirectory
 from mma_tf.trained_models import load_model
-from mma_tf.zoo import write_card
+from mma_tf.zoo import SAVED_MODEL, read_card, write_card
 
 # Of a line of validations.jsonl, what a card keeps.
 _VALIDATION = (
@@ -38,8 +39,9 @@ def publish(
         The card. Its figures are empty: `bin/results` puts them there.
 
     Raises:
-        UserError: If the run is not finished.
-        RunError: If the folder cannot be written.
+        UserError: If the run is not finished, or damaged.
+        RunError: If the model cannot be written.
+        OSError: If the card cannot be written; what was there is intact.
     """
     summary = run.read_summary()
     if summary is None:
@@ -47,11 +49,30 @@ def publish(
             f"Invalid `--run_dir`: expected a finished run. Received: {run.path} (the "
             "command that began it goes on with it)"
         )
+    try:
+        card = _card(run, summary, folder.name, keeps_weights)
+    except (KeyError, TypeError, ValueError, OSError) as error:
+        raise UserError(
+            f"Invalid `--run_dir`: expected a whole run of this version. Received: "
+            f"{run.path} ({type(error).__name__}: {error})"
+        ) from error
+    recover_directory(folder)
+    if keeps_weights:
+        export_compactly(load_model(run.path), folder, card)
+        return read_card(folder.name, folder.parent)
+    with replace_directory(folder) as partial:
+        write_card(partial.name, card, folder.parent)
+    return card
+
+
+def _card(
+    run: RunDirectory, summary: dict[str, Any], name: str, keeps_weights: bool
+) -> dict[str, Any]:
     about = json.loads((run.best / DESCRIPTION).read_text("utf-8"))
     recipe = _recipe(summary["recipe"])
     time = json.loads(run.time.read_text("utf-8")) if run.time.exists() else {}
-    card = {
-        "name": folder.name,
+    return {
+        "name": name,
         "command": to_command(recipe),
         "seed": recipe.seed,
         **{name: about[name] for name in ("input", "output", "class_names")},
@@ -73,12 +94,9 @@ def publish(
             for line in run.read_validations()
         ],
         "figures": [],
+        # Of the model that figures are measured on: the run's, if none is kept.
+        "sha256": sha256_of(run.best / SAVED_MODEL),
     }
-    if keeps_weights:
-        export_compactly(load_model(run.path), folder, card)
-    else:
-        write_card(folder.name, card, folder.parent)
-    return card
 
 
 def _recipe(numbers: dict[str, Any]) -> Recipe:

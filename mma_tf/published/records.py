@@ -1,6 +1,7 @@
 """Records of evaluations: what `bin/evaluate --record` writes, tables are made of."""
 
 import dataclasses
+import hashlib
 import json
 import pathlib
 import re
@@ -64,6 +65,15 @@ class Record:
     def num_examples(self) -> int:
         """How many images were judged."""
         return self.contents["data"]["num_examples"]
+
+    def is_of(self, dataset: str, norm: str) -> bool:
+        """Returns whether it is of a dataset's test images and a norm."""
+        data = self.contents["data"]
+        return (data["dataset"], data["split"], self.contents["norm"]) == (
+            dataset,
+            "test",
+            norm,
+        )
 
     def figures(self) -> list[Figure]:
         """Returns the clean accuracy and the robust ones, by radius."""
@@ -150,6 +160,12 @@ def _read(path: pathlib.Path) -> Record:
     return Record(path.stem, about["name"], contents)
 
 
+def _digest(sources: Mapping[str, Any]) -> str:
+    """Returns what tells the models apart that adversarial images came from."""
+    text = json.dumps(sorted(str(part.get("sha256")) for part in sources.values()))
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
 def _file_name(contents: Mapping[str, Any]) -> str:
     (about,) = contents["models"]
     data = contents["data"]
@@ -163,5 +179,6 @@ def _file_name(contents: Mapping[str, Any]) -> str:
         *([f"eps-{radii}"] if radii else []),
         f"n{data['num_examples']}",
         f"s{about['seed']}",
+        *([f"from-{_digest(contents['sources'])}"] if contents["sources"] else []),
     ]
     return "_".join(re.sub(r"[^A-Za-z0-9.-]+", "-", part).strip("-") for part in parts)

@@ -32,12 +32,20 @@ def render(
         The files that changed, or would change.
 
     Raises:
-        UserError: If a record, card, plan or mark is missing or damaged.
+        UserError: If a record, card, plan or mark is missing or damaged, or a record
+            was made of other weights than the model of its name has.
         OSError: If a file cannot be written; the old one is then as it was.
     """
     plan = read_plan(results)
     records = read_records(results)
     cards = {name: read_card(name, models) for name in card_names(models)}
+    for record in records:
+        card = cards.get(record.model)
+        if card is not None and record.about["sha256"] != card["sha256"]:
+            raise UserError(
+                f"Invalid record: {record.name} is of another model than that of "
+                f"{models / record.model}; remove it, or evaluate again."
+            )
     changed = []
     for name, card in cards.items():
         fresh = {**card, "figures": _figures(name, records)}
@@ -80,7 +88,7 @@ def _figures(name: str, records: Sequence[Record]) -> list[dict[str, Any]]:
                     "interval_95": list(figure.interval),
                     "seed": about["seed"],
                     "attacks": [a for a in attacks if a["eps"] == figure.eps],
-                    "record": f"results/{figure.record}.json",
+                    "record": f"{figure.record}.json",
                 }
             )
     return found

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mma_tf.errors import UserError
 from mma_tf.evaluation.tables import ABSENT, eps_text
 from mma_tf.published.plan import Published, TablePlan
 from mma_tf.published.records import Figure, Record
@@ -21,14 +22,16 @@ def model_table(
         plan: Which models, and what was published besides.
         records: Of any models.
         cards: Of the models, by name; where there is none, cost is left out.
+
+    Raises:
+        UserError: If two records tell different figures of the same thing.
     """
+    records = [record for record in records if record.is_of(plan.dataset, plan.norm)]
     rows: dict[tuple[str, int], dict[Column, Figure]] = {}
     for model in plan.models:
         figures = [f for r in records if r.model == model for f in r.figures()]
         for number in sorted({f.num_examples for f in figures}, reverse=True):
-            rows[model, number] = {
-                (f.suite, f.eps): f for f in figures if f.num_examples == number
-            }
+            rows[model, number] = _row([f for f in figures if f.num_examples == number])
     told = [{(s, e) for s, e, _ in p.robust} for p in plan.published]
     columns = sorted(
         {("", 0.0), *(column for row in [*rows.values(), *told] for column in row)},
@@ -52,6 +55,18 @@ def model_table(
             ]
         )
     return table([header, *lines])
+
+
+def _row(figures: Sequence[Figure]) -> dict[Column, Figure]:
+    row: dict[Column, Figure] = {}
+    for figure in figures:
+        known = row.setdefault((figure.suite, figure.eps), figure)
+        if known.accuracy != figure.accuracy:
+            raise UserError(
+                f"Invalid records: {known.record} and {figure.record} tell different "
+                f"accuracies at eps {figure.eps_text}; remove one of them."
+            )
+    return row
 
 
 def _heading(column: Column) -> str:

@@ -1,5 +1,6 @@
 """Published models and figures: what a card, a record, a table and a picture say."""
 
+import dataclasses
 import json
 import pathlib
 
@@ -12,9 +13,11 @@ import mma_tf
 from mma_tf import zoo
 from mma_tf.cli import evaluate, publish, results, train
 from mma_tf.errors import UserError
+from mma_tf.export import export_classifier
 from mma_tf.published.pictures import draw
 from mma_tf.published.plan import read_plan
 from mma_tf.published.records import read_records, write_records
+from mma_tf.recipes import resolve
 from tests.integration.command import SMALL
 from tests.report.made_up import make_evaluation
 
@@ -22,18 +25,21 @@ CONTEXT = {
     "models": {"runs/a": {"sha256": "ab" * 32}},
     "data": {"dataset": "digits", "split": "test", "num_examples": 20, "of": 360},
 }
+DIGITS = {"dataset": "digits", "norm": "linf"}
 PLAN = {
     "published": {
         "theirs": {
             "label": "Theirs, as published",
-            "norm": "linf",
             "clean": 0.9895,
             "robust": [["autoattack", 0.05, 0.914], ["paper", 0.1, 0.5]],
         }
     },
-    "tables": [{"mark": "first", "models": ["a", "b"], "published": ["theirs"]}],
+    "tables": [
+        {**DIGITS, "mark": "first", "models": ["a", "b"], "published": ["theirs"]}
+    ],
     "pictures": [
         {
+            **DIGITS,
             "name": "robust",
             "kind": "robust_accuracy",
             "title": "Digits",
@@ -42,6 +48,7 @@ PLAN = {
             "published": ["theirs"],
         },
         {
+            **DIGITS,
             "name": "margins",
             "kind": "margins",
             "title": "Margins",
@@ -49,6 +56,7 @@ PLAN = {
             "models": ["a"],
         },
         {
+            **DIGITS,
             "name": "cost",
             "kind": "training_cost",
             "title": "Cost",
@@ -70,6 +78,9 @@ def card(name, **changes):
     return {
         "name": name,
         "command": "bin/train --dataset=digits",
+        "sha256": "ab" * 32,
+        "input": {"shape": [8, 8, 1]},
+        "class_names": ["0", "1", "2"],
         "training": {"examples": 12800, "cpu_hours": 0.25},
         "validations": [
             {"step": 5, "train_cpu_hours": 0.1, "val_average_margin": 0.05},
@@ -156,13 +167,40 @@ def test_results_put_records_into_readme_cards_and_pictures(checkout, capsys):
     assert [f["suite"] for f in figures] == ["clean", "autoattack", "autoattack"]
     assert figures[1]["accuracy"] == evaluation.robust_accuracy[0.05]
     assert figures[1]["attacks"]
-    assert (checkout / figures[1]["record"]).is_file()
+    assert (checkout / "results" / figures[1]["record"]).is_file()
     assert zoo.read_card("b", checkout / "models")["figures"] == []
     for name in ("robust", "margins", "cost"):
         assert (checkout / "results" / f"{name}.png").stat().st_size > 5000
     assert show(checkout, "--check") == 0
     assert show(checkout) == 0
     assert "up to date" in capsys.readouterr().out
+
+
+def test_a_record_of_other_weights_than_the_models_is_refused(checkout, capsys):
+    record(checkout / "results", "runs/a")
+    other = card("a", sha256="cd" * 32)
+    zoo.write_card("a", other, checkout / "models")
+    assert show(checkout) == 2
+    assert "is of another model" in capsys.readouterr().err
+    assert zoo.read_card("a", checkout / "models") == other
+
+
+def test_records_of_another_norm_or_dataset_have_no_place_in_a_table(checkout):
+    record(checkout / "results", "runs/a")
+    assert show(checkout) == 0
+    before = (checkout / "README.md").read_text()
+    record(checkout / "results", "runs/a", norm="l2", sizes=np.full(20, 0.001))
+    assert len(read_records(checkout / "results")) == 2
+    assert show(checkout) == 0
+    assert (checkout / "README.md").read_text() == before
+
+
+def test_two_records_of_one_thing_are_told(checkout, capsys):
+    record(checkout / "results", "runs/a")
+    record(checkout / "results", "runs/a", seed=6, sizes=np.full(20, 0.07))
+    assert show(checkout) == 2
+    error = capsys.readouterr().err
+    assert "_s5 and a_digits" in error
 
 
 def test_a_figure_changed_by_hand_is_found(checkout):
@@ -194,6 +232,13 @@ def test_a_model_without_a_record_has_no_row_and_no_line(checkout):
         (lambda c: (c / "results" / "x_y.json").write_text("{"), "x_y.json"),
         (lambda c: (c / "results" / "x_y.json").write_text("{}"), "evaluate again"),
         (lambda c: (c / "models" / "a" / "card.json").write_text("?"), "card.json"),
+        (lambda c: (c / "models" / "a" / "card.json").write_text("[]"), "card.json"),
+        (
+            lambda c: (c / "results" / "plan.json").write_text(
+                json.dumps(PLAN).replace('"margins"', '"pie"')
+            ),
+            "'pie' is none of",
+        ),
         (lambda c: (c / "README.md").write_text("nothing"), "results:first:begin"),
         (lambda c: (c / "README.md").unlink(), "--readme="),
     ],
@@ -240,6 +285,10 @@ def test_from_a_run_to_a_published_model_and_its_figures(tmp_path, monkeypatch, 
     size = sum(p.stat().st_size for p in (tmp_path / "models" / "mine").rglob("*.*"))
     best = sum(p.stat().st_size for p in (tmp_path / "run" / "best").rglob("*.*"))
     assert size < 0.6 * best
+    again = [*arguments, "--name=twice"]
+    assert publish.main(again) == 0
+    assert publish.main([*again, "--noweights"]) == 0
+    assert not (tmp_path / "models" / "twice" / "saved_model").exists()
 
     images = mma_tf.data.load("digits").test.images_in_unit_range()[:40]
     classifier = mma_tf.load_model("mine")
@@ -257,6 +306,18 @@ def test_from_a_run_to_a_published_model_and_its_figures(tmp_path, monkeypatch, 
     (record_of,) = read_records(tmp_path / "results")
     assert record_of.model == "mine"
     assert record_of.about["path"] == "models/mine/saved_model"
+    assert record_of.about["sha256"] == found["sha256"]
+    assert evaluate.main(["--model=run", "--model=run/last", *judge]) == 0
+    kept = {r.model for r in read_records(tmp_path / "results")}
+    assert kept == {"mine", "run", "run-last"}
+    (tmp_path / "other").mkdir()
+    (tmp_path / "run").rename(tmp_path / "other" / "mine")
+    assert evaluate.main(["--model=mine", "--model=other/mine", *judge]) == 2
+    assert "mine twice" in capsys.readouterr().err
+    (tmp_path / "file").touch()
+    nowhere = [part for part in judge if "record" not in part]
+    assert evaluate.main(["--model=mine", *nowhere, "--record=file/in"]) == 2
+    assert "--record=file/in" in capsys.readouterr().err
     assert evaluate.main(["--model=card-alone", *judge]) == 2
     assert "train it by bin/train" in capsys.readouterr().err
     assert evaluate.main(["--model=mime", *judge]) == 2
@@ -269,6 +330,7 @@ def test_from_a_run_to_a_published_model_and_its_figures(tmp_path, monkeypatch, 
         ([], "--run_dir="),
         (["--run_dir=nowhere"], "--run_dir=nowhere"),
         (["--run_dir=.", "--name=a/b"], "--name=a/b"),
+        (["--run_dir=.", "--name=best"], "--name=best"),
         (["--run_dir=."], "expected a finished run"),
     ],
 )
@@ -279,6 +341,40 @@ def test_what_cannot_be_published_is_told(
     assert publish.main([*arguments, "--models_dir=models"]) == 2
     assert message in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda run: (run / "time.json").write_text("{"), "JSONDecodeError"),
+        (lambda run: (run / "best" / "classifier.json").unlink(), "classifier.json"),
+        (
+            lambda run: (run / "summary.json").write_text(
+                (run / "summary.json").read_text().replace('"d_max"', '"dmax"')
+            ),
+            "d",
+        ),
+    ],
+)
+def test_a_damaged_run_is_not_published(spoil, message, tmp_path, capsys):
+    classifier = mma_tf.models.small_cnn()
+    run = tmp_path / "run"
+    recipe = resolve("digits", "linf").recipe
+    about = {"step": 1, "class_names": ["0"] * 10, "output": "logits"}
+    about |= {"input": {"shape": [8, 8, 1]}, "recipe": dataclasses.asdict(recipe)}
+    export_classifier(classifier, run / "best", about)
+    (run / "time.json").write_text('{"seconds": 1.0}')
+    summary = {"recipe": dataclasses.asdict(recipe), "versions": {}}
+    (run / "summary.json").write_text(json.dumps(summary))
+    arguments = [f"--run_dir={run}", f"--models_dir={tmp_path / 'models'}"]
+    assert publish.main(arguments) == 0
+    before = zoo.read_card("run", tmp_path / "models")
+    spoil(run)
+    assert publish.main(arguments) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert zoo.read_card("run", tmp_path / "models") == before
 
 
 def test_a_foreign_saved_model_is_no_model_of_ours(tmp_path):
