@@ -9,6 +9,7 @@ from typing import Any
 
 from mma_tf.errors import RunError, UserError
 from mma_tf.files import recover_directory, write_text_atomically
+from mma_tf.recipes.resolve import default_flags
 
 
 class RunDirectory:
@@ -89,6 +90,9 @@ class RunDirectory:
 
     def _check_same(self, flags: str) -> None:
         old, new = _parse_flags(_read(self.flags)), _parse_flags(flags)
+        # A run of an earlier version knows nothing of the flags that came later.
+        defaults = _parse_flags(default_flags())
+        old = {n: v for n, v in defaults.items() if new.get(n) == v} | old
         differences = [
             f"{name} was {old.get(name, 'not set')}, now {new.get(name, 'not set')}"
             for name in sorted(old.keys() | new.keys())

@@ -78,6 +78,13 @@ def test_the_order_of_the_flags_is_no_difference(run):
     run.open("".join(reversed(FLAGS.splitlines(keepends=True))))
 
 
+def test_a_flag_that_came_later_is_no_difference_at_its_default(run):
+    run.open(f"{FLAGS}--hinge=true\n--search_steps=10\n")
+    refused(
+        lambda: run.open(f"{FLAGS}--hinge=false\n"), "--hinge was not set, now false"
+    )
+
+
 def test_a_run_without_a_checkpoint_binds_nobody(tmp_path):
     run = RunDirectory(tmp_path / "mine")
     run.open(FLAGS)

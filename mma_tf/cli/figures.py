@@ -8,13 +8,13 @@ from typing import Any
 from absl import flags
 
 from mma_tf.cli.help_page import help_page
-from mma_tf.cli.parsing import parse, run_command
+from mma_tf.cli.parsing import NumberParser, parse, run_command
 from mma_tf.cli.quiet import import_tensorflow
 from mma_tf.errors import RunError, UserError
 from mma_tf.files import write_bytes_atomically
-from mma_tf.recipes.quantities import parse_number
 from mma_tf.run_directory import RunDirectory
 
+_DATA = ("dataset", "data_dir", "source_dir")
 FIGURES = {
     "margin": "decision regions of two networks of two inputs, with their margins",
     "one_dimension": "what a step on the loss at different points does to a margin",
@@ -32,6 +32,14 @@ Draw a picture that explains the method, as PNG and as PDF.
 Figures:
 {chr(10).join(f"  {name:<24} {text}" for name, text in FIGURES.items())}
 """
+# Which flags a picture takes; any other that is given is a mistake.
+_TAKES = {
+    "margin": ("seed",),
+    "one_dimension": ("seed",),
+    "landscape": ("model", "norm", "reach", "image", "seed", *_DATA),
+    "margins_during_training": ("run_dir",),
+    "adversarial_grid": ("model", "norm", "num_images", "seed", *_DATA),
+}
 _LISTS = {
     "model": "as for bin/evaluate; for landscape and adversarial_grid, may be given "
     "several times",
@@ -40,22 +48,21 @@ _LISTS = {
 }
 _TEXTS: dict[str, tuple[str | None, str]] = {
     "out": ("figures", "folder for the files (default: figures)"),
-    "reach": (
-        "0.4",
-        "landscape: how far it goes to each side, in pixel units (default: 0.4)",
-    ),
     "dataset": ("digits", "as for bin/train (default: digits)"),
     "data_dir": (None, "as for bin/train"),
     "source_dir": (None, "as for bin/train"),
 }
 _NUMBERS: dict[str, tuple[int, int, str]] = {
     "image": (0, 0, "landscape: number of the test image (default: 0)"),
-    "num_images": (5, 1, "adversarial_grid: how many images, at most 8 (default: 5)"),
+    "num_images": (5, 1, "adversarial_grid: how many images, 1 to 8 (default: 5)"),
     "seed": (0, 0, "of all random numbers (default: 0)"),
 }
-_NORM = "of directions and distances [linf|l2] (default: linf)"
+_NORM = "landscape and adversarial_grid: of distances [linf|l2] (default: linf)"
+_REACH = "landscape: how far it goes to each side, in pixel units (default: 0.4)"
+_MOST = {"num_images": 8}
 # Enough to find images that all models classify right.
 _NUM_EXAMPLES = 100
+_LONGEST_REACH = 1000.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -78,19 +85,13 @@ def _main(arguments: Sequence[str]) -> int:
             "figure": f"which one [{'|'.join(FIGURES)}]",
             **_LISTS,
             "norm": _NORM,
+            "reach": _REACH,
             **{name: text for name, (_, text) in _TEXTS.items()},
             **{name: text for name, (_, _, text) in _NUMBERS.items()},
         }
         print(help_page(_USAGE, {"Flags": list(texts.items())}))
         return 0
     _check(values)
-    out = pathlib.Path(values.out)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(
-            f"--out={out} cannot be made ({error.strerror or error}); give another."
-        ) from error
     import_tensorflow()
     draw: dict[str, Callable[[flags.FlagValues], dict[str, bytes]]] = {
         "margin": _margin,
@@ -99,7 +100,15 @@ def _main(arguments: Sequence[str]) -> int:
         "margins_during_training": _margins_during_training,
         "adversarial_grid": _adversarial_grid,
     }
-    for ending, content in draw[values.figure](values).items():
+    files = draw[values.figure](values)
+    out = pathlib.Path(values.out)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(
+            f"--out={out} cannot be made ({error.strerror or error}); give another."
+        ) from error
+    for ending, content in files.items():
         path = out / f"{values.figure}.{ending}"
         write_bytes_atomically(path, content)
         print(path)
@@ -114,7 +123,15 @@ def _define(values: flags.FlagValues) -> None:
     for name, (default, text) in _TEXTS.items():
         flags.DEFINE_string(name, default, text, flag_values=values)
     for name, (number, lowest, text) in _NUMBERS.items():
-        flags.DEFINE_integer(name, number, text, lower_bound=lowest, flag_values=values)
+        flags.DEFINE_integer(
+            name,
+            number,
+            text,
+            lower_bound=lowest,
+            upper_bound=_MOST.get(name),
+            flag_values=values,
+        )
+    flags.DEFINE(NumberParser(), "reach", 0.4, _REACH, flag_values=values)
     flags.DEFINE_boolean("help", False, "show this", flag_values=values)
 
 
@@ -124,16 +141,20 @@ def _check(values: flags.FlagValues) -> None:
             f"Invalid `--figure`: expected one of {', '.join(FIGURES)}. Received: "
             "nothing"
         )
-    needs = {
-        "landscape": "model",
-        "adversarial_grid": "model",
-        "margins_during_training": "run_dir",
-    }.get(values.figure)
-    if needs and not getattr(values, needs):
-        raise UserError(
-            f"Invalid `--{needs}`: --figure={values.figure} needs one or more. "
-            "Received: nothing"
-        )
+    takes = (*_TAKES[values.figure], "figure", "out", "help", "flagfile")
+    for name in values:
+        if values[name].present and name not in takes:
+            raise UserError(
+                f"Invalid `--{name}`: --figure={values.figure} takes "
+                f"{', '.join(f'--{n}' for n in _TAKES[values.figure])} alone; leave it "
+                "out."
+            )
+    for name in _LISTS:
+        if name in takes and not getattr(values, name):
+            raise UserError(
+                f"Invalid `--{name}`: --figure={values.figure} needs one or more. "
+                "Received: nothing"
+            )
     for name in _LISTS:
         given = list(getattr(values, name))
         if len(set(given)) < len(given):
@@ -141,10 +162,10 @@ def _check(values: flags.FlagValues) -> None:
                 f"Invalid `--{name}`: expected each once. Received: "
                 f"--{name}={max(given, key=given.count)} twice"
             )
-    if not parse_number(values.reach) > 0:
+    if not 0 < values.reach <= _LONGEST_REACH:
         raise UserError(
-            "Invalid `--reach`: expected a length > 0. Received: "
-            f"--reach={values.reach}"
+            f"Invalid `--reach`: expected a length > 0, up to {_LONGEST_REACH:g}. "
+            f"Received: --reach={values.reach:g}"
         )
     for run_dir in values.run_dir:
         if not pathlib.Path(run_dir).is_dir():
@@ -188,7 +209,7 @@ def _landscape(values: flags.FlagValues) -> dict[str, bytes]:
             example.images_in_unit_range()[0],
             int(example.labels[0]),
             norm=values.norm,
-            reach=parse_number(values.reach),
+            reach=values.reach,
             seed=values.seed,
         )
     )
@@ -197,11 +218,11 @@ def _landscape(values: flags.FlagValues) -> dict[str, bytes]:
 def _margins_during_training(values: flags.FlagValues) -> dict[str, bytes]:
     from mma_tf.figures import margins_animation, margins_during_training_figure
 
+    paths = [pathlib.Path(path) for path in values.run_dir]
+    names = _names(values.run_dir, [path.resolve().name for path in paths])
     runs = {
-        pathlib.Path(path).resolve().name: RunDirectory(
-            pathlib.Path(path)
-        ).read_validations()
-        for path in values.run_dir
+        name: RunDirectory(path).read_validations()
+        for name, path in zip(names, paths, strict=True)
     }
     figure = margins_during_training_figure(runs)
     return {**_files(figure), "gif": margins_animation(runs)}
@@ -232,14 +253,25 @@ def _data_and_models(values: flags.FlagValues) -> tuple[Any, dict[str, Any]]:
     found = {path: find_model(path) for path in values.model}
     data = load(values.dataset, data_dir=values.data_dir, source_dir=values.source_dir)
     few = data.test.take(0, 2).images_in_unit_range()
-    names = [model_name(path) for path in found.values()]
+    names = _names(values.model, [model_name(path) for path in found.values()])
     models = {}
-    for given, path in found.items():
-        name = model_name(path)
-        # Two of one name are told apart by their paths.
+    for name, path in zip(names, found.values(), strict=True):
         loaded = load_classifier(path, few, num_classes=data.num_classes)
-        models[name if names.count(name) == 1 else given] = loaded.logits_fn
+        if not loaded.has_gradient:
+            raise UserError(
+                f"Invalid `--model`: --figure={values.figure} needs gradients. "
+                f"Received: {path}, which has none"
+            )
+        models[name] = loaded.logits_fn
     return data, models
+
+
+def _names(given: Sequence[str], names: Sequence[str]) -> list[str]:
+    """Returns each name; where two are the same, what was given in their place."""
+    return [
+        name if names.count(name) == 1 else path
+        for path, name in zip(given, list(names), strict=True)
+    ]
 
 
 if __name__ == "__main__":

@@ -48,7 +48,8 @@ def landscape_figure(
     }
     lowest = min(float(np.min(values)) for values in surfaces.values())
     highest = max(float(np.max(values)) for values in surfaces.values())
-    levels = np.linspace(lowest, highest, 13)
+    # Of a loss that is the same everywhere there is one level to draw.
+    levels = np.linspace(lowest, max(highest, lowest + 1e-3), 13)
     figure = new_figure(max(WIDTH, 3.2 * len(models)), 3.8)
     panels = figure.subplots(1, len(models), sharex=True, sharey=True, squeeze=False)
     for axes, (name, values) in zip(panels.flat, surfaces.items(), strict=True):
@@ -93,16 +94,18 @@ def _surface(
     geometry = get_norm(norm)
     along = geometry.ascent_direction(gradient).numpy()[0]
     rng = np.random.default_rng(seed)
+    if not np.any(along):
+        # A flat loss has no direction of its own.
+        noise = tf.constant(rng.uniform(size=(1, *image.shape)))
+        along = geometry.direction_of(noise).numpy()[0]
     aside = rng.choice([-1.0, 1.0], size=image.shape)
     aside -= along * np.sum(along * aside) / np.sum(along**2)
     aside /= geometry.size(tf.constant(aside[None])).numpy()[0]
-    points = (
-        image
-        + ticks[None, :, None, None, None] * along
-        + ticks[:, None, None, None, None] * aside
-    )
-    flat = points.reshape(-1, *image.shape).astype("float32")
-    values = soft_logit_margin_loss(
-        np.full(len(flat), label, np.int32), logits_fn(tf.constant(flat))
-    )
-    return values.numpy().reshape(len(ticks), len(ticks))
+    rows = []
+    # A row at a time: the whole plane of large images would not fit into memory.
+    for up in ticks:
+        across = image + up * aside + ticks[:, None, None, None] * along
+        logits = logits_fn(tf.constant(across.astype("float32")))
+        labels = np.full(len(ticks), label, np.int32)
+        rows.append(soft_logit_margin_loss(labels, logits).numpy())
+    return np.array(rows)

@@ -122,7 +122,8 @@ def _draw(
     )
     is_right = classifier.predict(points, verbose=0).argmax(axis=1) == labels
     margins = [0.0] * int(np.sum(~is_right))
-    for point in points[is_right]:
+    # Without a boundary in the square there is no error to be near.
+    for point in points[is_right] if boundary.allsegs[0] else ():
         error = _nearest(boundary.allsegs[0], point)
         size = float(np.linalg.norm(error - point))
         margins.append(size)

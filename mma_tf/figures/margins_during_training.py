@@ -117,7 +117,7 @@ def _histogram(line: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     if len(counts) % _MERGED == 0:
         counts = counts.reshape(-1, _MERGED).sum(axis=1)
         edges = edges[::_MERGED]
-    return counts / counts.sum(), edges
+    return counts / max(counts.sum(), 1.0), edges
 
 
 def _limits(runs: Mapping[str, Validations]) -> tuple[float, float]:

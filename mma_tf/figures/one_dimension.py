@@ -31,13 +31,13 @@ def one_dimension_figure(*, seed: int = 0) -> Figure:
     network = _network(seed)
     before = _loss(network)
     margin = _margin(before)
-    nearest = _POINT + margin
+    nearest = _POINT + margin * _side(before)
     figure = new_figure(WIDTH + 1.0, 3.8)
     panels = figure.subplots(1, 3, sharex=True, sharey=True)
     places = (
         ("at the image", _POINT),
         ("at the nearest error", nearest),
-        ("beyond it", min(nearest + 1.5 * margin, 1.0)),
+        ("beyond it", float(np.clip(nearest + 1.5 * (nearest - _POINT), 0, 1))),
     )
     for axes, (name, place) in zip(panels, places, strict=True):
         after = _loss(_moved(network, place))
@@ -100,9 +100,18 @@ def _loss(network: keras.Model) -> np.ndarray:
 
 
 def _margin(loss: np.ndarray) -> float:
-    """Returns how far from the image the loss first is >= 0, on either side."""
+    """Returns how far from the image the loss first is 0, on either side."""
+    changes = np.flatnonzero((loss[:-1] < 0) != (loss[1:] < 0))
+    # Between two points of the grid the loss is a line, nearly.
+    shares = loss[changes] / (loss[changes] - loss[changes + 1])
+    zeros = _GRID[changes] + shares * (_GRID[1] - _GRID[0])
+    return float(np.min(np.abs(zeros - _POINT), initial=np.inf))
+
+
+def _side(loss: np.ndarray) -> int:
+    """Returns on which side of the image the nearest error is: 1 or -1."""
     errors = _GRID[loss >= 0]
-    return float(np.min(np.abs(errors - _POINT))) if len(errors) else np.inf
+    return int(np.sign(errors[np.argmin(np.abs(errors - _POINT))] - _POINT))
 
 
 def _draw(axes: Axes, before: np.ndarray, after: np.ndarray, place: float) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from mma_tf.errors import UserError
 from mma_tf.recipes.named import FAST, IMAGE_SHAPES, NAMED
 from mma_tf.recipes.quantities import format_length, format_number, format_value
-from mma_tf.recipes.schema import Recipe, field_infos, flag_name
+from mma_tf.recipes.schema import Recipe, field_default, field_infos, flag_name
 from mma_tf.recipes.validate import validate
 from mma_tf.types import NormName
 
@@ -200,6 +200,13 @@ def to_flagfile(recipe: Recipe) -> str:
     return "".join(f"{_flag(recipe, name)}\n" for name in field_infos())
 
 
+def default_flags() -> str:
+    """Returns, as the text of a flagfile, the defaults that hold for all recipes."""
+    names = {name: field_default(name) for name in field_infos()}
+    known = {name: value for name, value in names.items() if value is not None}
+    return "".join(f"{_flag_text(name, value)}\n" for name, value in known.items())
+
+
 def to_command(recipe: Recipe) -> str:
     """Returns the shortest command that trains by the recipe.
 
@@ -228,7 +235,11 @@ def _resolved(recipe: Recipe, names: set[str]) -> Recipe:
 
 
 def _flag(recipe: Recipe, name: str) -> str:
-    value, flag = getattr(recipe, name), flag_name(name)
+    return _flag_text(name, getattr(recipe, name))
+
+
+def _flag_text(name: str, value: Any) -> str:
+    flag = flag_name(name)
     if field_infos()[name].kind == "bool":
         return f"--{flag}={str(value).lower()}"
     if isinstance(value, tuple):

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import keras
 import numpy as np
@@ -114,6 +115,12 @@ def test_a_landscape_is_the_loss_on_a_plane_through_the_image(norm):
     assert abs(across) < 0.5 * along
 
 
+def test_a_loss_without_gradient_is_a_flat_landscape():
+    image = data.load("digits").test.images_in_unit_range()[0]
+    figure = landscape_figure({"flat": linear_logits(0.0)}, image, 1)
+    assert titles(figure)[0] == "flat"
+
+
 def test_landscapes_of_all_models_have_one_scale():
     image = data.load("digits").test.images_in_unit_range()[0]
     models = {"flat": linear_logits(0.5), "steep": linear_logits(5.0)}
@@ -164,6 +171,21 @@ def test_the_grid_shows_images_that_all_models_get_right_and_their_errors():
         adversarial_grid_figure({"good": good}, images[:1], labels[:1], norm="linf")
 
 
+def test_two_runs_of_one_name_are_told_apart(run_dir, tmp_path, capsys):
+    first = run_dir("mma", [0.1, 0.2])
+    other = tmp_path / "other" / "mma"
+    shutil.copytree(first, other)
+    arguments = [f"--run_dir={first}", f"--run_dir={other}"]
+    out = tmp_path / "out"
+    figure = "--figure=margins_during_training"
+    assert main([figure, *arguments, f"--out={out}"]) == 0
+    with Image.open(out / "margins_during_training.png") as two:
+        height = two.size[1]
+    assert main([figure, arguments[0], f"--out={out}"]) == 0
+    with Image.open(out / "margins_during_training.png") as one:
+        assert one.size[1] < height
+
+
 @pytest.mark.parametrize("figure", FIGURES)
 def test_the_command_leaves_png_and_pdf(figure, tmp_path, model, run_dir, capsys):
     arguments = {
@@ -206,6 +228,12 @@ def test_the_command_leaves_png_and_pdf(figure, tmp_path, model, run_dir, capsys
         (["--figure=landscape", "--model=a", "--reach=0"], "--reach=0"),
         (["--figure=margins_during_training", "--run_dir=nowhere"], "nowhere"),
         (["--figure=landscape", "--model={model}", "--image=360"], "--image=360"),
+        (["--figure=landscape", "--model=a", "--reach=1e300"], "--reach=1e+300"),
+        (["--figure=landscape", "--model=a", "--reach=far"], "--reach"),
+        (["--figure=adversarial_grid", "--model=a", "--num_images=9"], "num_images"),
+        (["--figure=margin", "--model=a"], "--model"),
+        (["--figure=one_dimension", "--norm=l2"], "--norm"),
+        (["--figure=landscape", "--model=a", "--num_images=2"], "--num_images"),
     ],
 )
 def test_mistakes_are_told_in_a_sentence(arguments, message, model, tmp_path, capsys):

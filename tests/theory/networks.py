@@ -5,8 +5,6 @@ import dataclasses
 import keras
 import numpy as np
 
-MAX_HIDDEN = 6
-
 
 @dataclasses.dataclass(frozen=True)
 class Network:
