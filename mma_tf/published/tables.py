@@ -96,5 +96,5 @@ def _cost(card: Mapping[str, Any] | None) -> list[str]:
     hours = training["cpu_hours"]
     return [
         f"{training['examples']:,}",
-        ABSENT if hours is None else f"{hours:.1f}",
+        ABSENT if hours is None else f"{hours:.2g}",
     ]
