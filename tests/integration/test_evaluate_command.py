@@ -74,7 +74,9 @@ def command(*arguments, cwd):
 
 
 class TestReports:
-    @pytest.mark.parametrize("suite", ["paper", "autoattack"])
+    @pytest.mark.parametrize(
+        "suite", ["paper", pytest.param("autoattack", marks=pytest.mark.slow)]
+    )
     def test_an_export_gets_the_figures_of_the_keras_model(
         self, models, suite, tmp_path, capsys
     ):

@@ -102,6 +102,7 @@ def test_other_flags_on_a_run_directory_are_named(finished, capsys, monkeypatch)
     assert "--compare_steps was 6, now 0" in message
 
 
+@pytest.mark.slow
 def test_its_flagfile_gives_the_same_run_bit_by_bit(finished, tmp_path):
     folder, _, _ = finished
     directory = run_directory(folder)
@@ -117,7 +118,7 @@ def test_its_flagfile_gives_the_same_run_bit_by_bit(finished, tmp_path):
 @pytest.mark.parametrize(
     "extra",
     [
-        ("--warmup_steps=3",),
+        pytest.param(("--warmup_steps=3",), marks=pytest.mark.slow),
         (
             "--ema",
             "--norm=l2",
@@ -154,7 +155,8 @@ def test_killed_at_any_step_and_resumed_ends_with_the_same_weights(extra, tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("signum", "expected"), [(signal.SIGTERM, 75), (signal.SIGINT, 130)]
+    ("signum", "expected"),
+    [(signal.SIGTERM, 75), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)],
 )
 def test_a_signal_saves_and_has_an_exit_code_of_its_own(signum, expected, tmp_path):
     arguments = (*SMALL, "--train_steps=100000", "--save_every=100000", "--run_dir=run")
@@ -179,6 +181,7 @@ def test_a_signal_saves_and_has_an_exit_code_of_its_own(signum, expected, tmp_pa
     assert f"Going on from step {step} of" in out
 
 
+@pytest.mark.slow
 def test_a_signal_during_a_validation_loses_nothing(tmp_path):
     # Long validations, at steps at which no checkpoint is due by itself.
     arguments = (
@@ -199,6 +202,7 @@ def test_a_signal_during_a_validation_loses_nothing(tmp_path):
     assert json.loads(lines.read_text().splitlines()[0])["step"] == 1
 
 
+@pytest.mark.slow
 def test_the_newest_checkpoint_damaged_gives_way_to_the_one_before(finished, tmp_path):
     arguments = (*SMALL, "--run_dir=run")
     index = tmp_path / "run" / "checkpoints" / "step-8.index"
@@ -218,6 +222,7 @@ def test_the_newest_checkpoint_damaged_gives_way_to_the_one_before(finished, tmp
         np.testing.assert_array_equal(value, whole[name], err_msg=name)
 
 
+@pytest.mark.slow
 def test_a_full_disk_stops_the_run_with_the_last_checkpoint_intact(tmp_path):
     arguments = (*SMALL, "--run_dir=run")
     checkpoints = tmp_path / "run" / "checkpoints"
@@ -238,6 +243,7 @@ def test_a_full_disk_stops_the_run_with_the_last_checkpoint_intact(tmp_path):
     assert f"Going on from step {newest} of" in out
 
 
+@pytest.mark.slow
 def test_two_devices_do_the_step_of_one(tmp_path):
     step = ("--train_steps=1", "--validate_every=1", "--save_every=1")
     for name, devices in (("one", 0), ("two", 2)):
@@ -255,7 +261,15 @@ def test_two_devices_do_the_step_of_one(tmp_path):
         np.testing.assert_allclose(value, two[name], rtol=0, atol=1e-5, err_msg=name)
 
 
-@pytest.mark.parametrize("method", ["standard", "pgd", "pgdls", "trades"])
+@pytest.mark.parametrize(
+    "method",
+    [
+        pytest.param("standard", marks=pytest.mark.slow),
+        pytest.param("pgd", marks=pytest.mark.slow),
+        pytest.param("pgdls", marks=pytest.mark.slow),
+        "trades",
+    ],
+)
 def test_baselines_train_on_the_same_rails(method, tmp_path):
     code, out, err = run(*SMALL, f"--method={method}", "--eps=0.1", cwd=tmp_path)
     assert code == 0, err
@@ -264,6 +278,7 @@ def test_baselines_train_on_the_same_rails(method, tmp_path):
     assert run_directory(tmp_path).name == f"digits-linf-{method}{length}-s0"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["mixed_bfloat16"])
 def test_half_precision_exports_a_float_model(precision, tmp_path):
     code, _, err = run(
@@ -324,6 +339,7 @@ def test_a_mistake_that_only_the_data_shows_is_one_sentence_too(flag, tmp_path):
     assert err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_run_that_never_began_does_not_bind_the_next(tmp_path):
     code, _, _ = run(*SMALL, "--validation_size=1437", "--run_dir=run", cwd=tmp_path)
     assert code == 2
@@ -343,6 +359,7 @@ def write_pictures(folder, seed):
                 (place / f"{i}.png").write_bytes(png.numpy())
 
 
+@pytest.mark.slow
 def test_a_folder_of_pictures_trains_and_another_folder_is_another_run(tmp_path):
     write_pictures(tmp_path / "mine", 0)
     write_pictures(tmp_path / "yours", 1)

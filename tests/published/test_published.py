@@ -264,6 +264,7 @@ def test_a_name_that_is_not_kept_says_how_to_train_it(tmp_path, monkeypatch):
         zoo.find_in_zoo("a", tmp_path)
 
 
+@pytest.mark.slow
 def test_from_a_run_to_a_published_model_and_its_figures(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(zoo, "FOLDER", tmp_path / "models")
