@@ -12,17 +12,15 @@ import numpy as np
 from matplotlib.animation import PillowWriter
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
 
 from mma_tf.errors import UserError
-from mma_tf.report.drawing import COLOURS, WIDTH, new_figure, shorten, styled
+from mma_tf.report.drawing import COLOURS, PERCENT, WIDTH, new_figure, shorten, styled
 
 # Panels of one run, from the first validation to the last.
 _NUM_PANELS = 5
 # Bins of the records that make one of the picture.
 _MERGED = 2
 _FRAMES_PER_SECOND = 4
-_PERCENT = FuncFormatter(lambda share, _: f"{100 * share:.3g} %")
 
 # Of a run, its validations as its validations.jsonl has them.
 Validations = Sequence[Mapping[str, Any]]
@@ -149,7 +147,7 @@ def _bars(axes: Axes, line: Mapping[str, Any], at: int) -> None:
 def _finish(figure: Figure, axes: Axes, longest: float, highest: float) -> None:
     axes.set_xlim(0, longest)
     axes.set_ylim(0, min(1.0, 1.1 * highest))
-    axes.yaxis.set_major_formatter(_PERCENT)
+    axes.yaxis.set_major_formatter(PERCENT)
     figure.supxlabel(
         "margin found by AN-PGD (upper bound; the last bin holds the longer ones); "
         "dashed: average",

@@ -6,15 +6,19 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
 
 from mma_tf.published.plan import PicturePlan
 from mma_tf.published.records import Record
-from mma_tf.report.drawing import COLOURS, WIDTH, new_figure, shorten, styled
-
-_MARKERS = "osD^vPX"
-_LINES = ("-", "--", "-.", ":")
-_PERCENT = FuncFormatter(lambda share, _: f"{100 * share:.3g} %")
+from mma_tf.report.drawing import (
+    COLOURS,
+    LINES,
+    MARKERS,
+    PERCENT,
+    WIDTH,
+    new_figure,
+    shorten,
+    styled,
+)
 
 
 @styled
@@ -49,8 +53,8 @@ def draw(
 def _look(at: int) -> dict[str, Any]:
     return {
         "color": COLOURS[at % len(COLOURS)],
-        "marker": _MARKERS[at % len(_MARKERS)],
-        "linestyle": _LINES[at % len(_LINES)],
+        "marker": MARKERS[at % len(MARKERS)],
+        "linestyle": LINES[at % len(LINES)],
         "markersize": 5,
         "linewidth": 1.3,
     }
@@ -98,7 +102,7 @@ def _robust_accuracy(axes: Axes, plan: PicturePlan, records: Sequence[Record]) -
                 label=published.label,
             )
     axes.set_ylim(-0.02, 1.02)
-    axes.yaxis.set_major_formatter(_PERCENT)
+    axes.yaxis.set_major_formatter(PERCENT)
     axes.set_xlabel("eps, in pixel units (pixels from 0 to 1)")
     axes.set_ylabel(f"robust accuracy, suite {plan.suite} (upper bound)")
     return drawn

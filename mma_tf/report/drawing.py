@@ -11,6 +11,7 @@ import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -25,6 +26,10 @@ COLOURS = (
     "#56B4E9",
     "#000000",
 )
+# Beside the colours, so that a picture can be read without them.
+MARKERS = "osD^vPX"
+LINES = ("-", "--", "-.", ":")
+PERCENT = FuncFormatter(lambda share, _: f"{100 * share:.3g} %")
 _DPI = 150
 WIDTH = 7.0
 _STYLE = {

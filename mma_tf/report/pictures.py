@@ -6,13 +6,15 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from matplotlib.ticker import FuncFormatter
 
 from mma_tf.evaluation.results import Evaluation
 from mma_tf.evaluation.statistics import wilson_interval
 from mma_tf.evaluation.tables import eps_text
 from mma_tf.report.drawing import (
     COLOURS,
+    LINES,
+    MARKERS,
+    PERCENT,
     WIDTH,
     new_figure,
     shorten,
@@ -20,8 +22,6 @@ from mma_tf.report.drawing import (
 )
 
 _WRONG_COLOUR = "#D55E00"
-_MARKERS = "osD^vPX"
-_LINES = ("-", "--", "-.", ":")
 # A name of so many letters takes half of the width at most.
 _HALF_WIDTH = 36
 _NUM_BINS = 30
@@ -30,7 +30,6 @@ _LEAST_GAP = 0.07
 # Sideways, in units of the axis, so that error bars do not hide each other.
 _DODGE = 0.008
 _BAND_POINTS = 200
-_PERCENT = FuncFormatter(lambda share, _: f"{100 * share:.3g} %")
 
 
 @styled
@@ -54,7 +53,7 @@ def robust_accuracy_figure(
     else:
         _curves(axes, evaluations)
     axes.set_ylim(-0.02, 1.02)
-    axes.yaxis.set_major_formatter(_PERCENT)
+    axes.yaxis.set_major_formatter(PERCENT)
     axes.set_xlabel(f"eps: {first.norm} distance, in pixel units (pixels from 0 to 1)")
     axes.set_ylabel(
         "robust accuracy (upper bound)" if first.eps else "no error found up to eps"
@@ -110,7 +109,7 @@ def margins_figure(evaluations: Sequence[Evaluation]) -> Figure:
             handlelength=1.2,
         )
         axes.set_title(shorten(evaluation.model), loc="left", fontsize=10, pad=18)
-        axes.yaxis.set_major_formatter(_PERCENT)
+        axes.yaxis.set_major_formatter(PERCENT)
         axes.grid(False, axis="x")
         if at == len(evaluations) - 1:
             axes.set_xlabel(
@@ -140,8 +139,8 @@ def _points(axes: Axes, evaluations: Sequence[Evaluation]) -> None:
             shares,
             yerr=np.abs(intervals.T - shares),
             color=COLOURS[at % len(COLOURS)],
-            marker=_MARKERS[at % len(_MARKERS)],
-            linestyle=_LINES[at % len(_LINES)],
+            marker=MARKERS[at % len(MARKERS)],
+            linestyle=LINES[at % len(LINES)],
             markersize=5,
             linewidth=1.3,
             elinewidth=1,
@@ -172,7 +171,7 @@ def _curves(axes: Axes, evaluations: Sequence[Evaluation]) -> None:
             left / number,
             where="post",
             color=colour,
-            linestyle=_LINES[at % len(_LINES)],
+            linestyle=LINES[at % len(LINES)],
             linewidth=1.5,
             label=shorten(evaluation.model),
         )
