@@ -51,18 +51,19 @@ class SetupError(Exception):
     """A reason, in one sentence, why there is no environment to run in."""
 
 
-def run(module: str, in_checkout: bool = False) -> None:
+def run(module: str, in_checkout: bool = False, needs: tuple = ()) -> None:
     """Runs `python -m module` with the arguments of this process; does not return.
 
     Args:
         module: Dotted name of the module to run.
         in_checkout: Whether to change into the checkout first.
+        needs: Packages that this command alone needs, besides the module's.
     """
     search_path = [CHECKOUT] + [p for p in [os.environ.get("PYTHONPATH")] if p]
     environment = dict(os.environ, PYTHONPATH=os.pathsep.join(search_path))
     try:
         if os.environ.get("MMA_TF_PYTHON"):
-            packages = IMPORTED_PACKAGES + (module.split(".")[0],)
+            packages = IMPORTED_PACKAGES + (module.split(".")[0],) + needs
             python = _named_python(os.environ["MMA_TF_PYTHON"], packages, environment)
         else:
             python = _own_python()

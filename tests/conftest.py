@@ -3,11 +3,15 @@
 import gc
 import os
 
-# Before TensorFlow is imported: its start-up notes are not this suite's.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
-import keras
 import pytest
+
+from mma_tf.cli import quiet
+
+# TensorFlow's start-up notes are not this suite's; its workers would print them.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+quiet.import_tensorflow()
+
+import keras  # noqa: E402
 
 
 @pytest.fixture(autouse=True)

@@ -410,6 +410,7 @@ class TestNamedPython:
         "sklearn",
         "tensorflow",
         "tensorflow_datasets",
+        "xdist",
     )
 
     @pytest.fixture
@@ -465,6 +466,13 @@ class TestNamedPython:
         python = str(shared / ".venv" / "bin" / "python")
         error = error_of(use(shared, MMA_TF_PYTHON=python, PYTHONPATH=str(stubs)))
         assert "lacks keras;" in error
+
+    def test_what_only_the_tests_need_is_asked_of_them_alone(self, shared, stubs):
+        shutil.rmtree(stubs / "xdist")
+        python = str(shared / ".venv" / "bin" / "python")
+        named = {"MMA_TF_PYTHON": python, "PYTHONPATH": str(stubs)}
+        assert use(shared, **named).returncode == 0
+        assert "lacks xdist;" in error_of(use(shared, command="test", **named))
 
 
 class TestWhatTheMachineLacks:
