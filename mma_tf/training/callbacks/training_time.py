@@ -6,6 +6,7 @@ import pathlib
 import time
 from typing import Any
 
+from mma_tf.errors import UserError, reason_of
 from mma_tf.files import write_text_atomically
 from mma_tf.training.callbacks.step_callback import StepCallback
 
@@ -21,19 +22,22 @@ class TrainingTime(StepCallback):
         path: JSON file with the seconds of the starts before; it is made, and brought
             up to date every `every_steps` steps, so that a kill loses no more.
         every_steps: Steps between two writes.
+
+    Raises:
+        UserError: When training begins, if the file is damaged.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, every_steps: int) -> None:
         super().__init__()
         self.path = pathlib.Path(path)
         self.every_steps = every_steps
-        self._before = {"seconds": 0.0, "cpu_seconds": 0.0, "starts": 0}
+        self._before = {"seconds": 0.0, "cpu_seconds": 0.0, "starts": 0.0}
         self._began = self._clocks()
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         super().on_train_begin(logs)
         if self.path.exists():
-            self._before |= json.loads(self.path.read_text("utf-8"))
+            self._before = self._read()
         self._began = self._clocks()
         self._write()
 
@@ -53,8 +57,18 @@ class TrainingTime(StepCallback):
         return {
             "seconds": self._before["seconds"] + seconds - self._began[0],
             "cpu_seconds": self._before["cpu_seconds"] + cpu_seconds - self._began[1],
-            "starts": self._before["starts"] + 1,
+            "starts": int(self._before["starts"]) + 1,
         }
+
+    def _read(self) -> dict[str, float]:
+        try:
+            told = json.loads(self.path.read_text("utf-8"))
+            return {name: float(told[name]) for name in self._before}
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(
+                f"Invalid run directory: {self.path} is damaged ({reason_of(error)}); "
+                "remove it, and what the training costs is counted from here on."
+            ) from error
 
     def _write(self) -> None:
         write_text_atomically(self.path, json.dumps(self.spent(), indent=2) + "\n")

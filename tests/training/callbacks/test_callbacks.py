@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
-from mma_tf.errors import RunError
+from mma_tf.errors import RunError, UserError
 from mma_tf.evaluation import Judgement, RobustnessMeter
 from mma_tf.models.inference import inference_logits_fn
 from mma_tf.training import StandardModel
@@ -705,6 +705,15 @@ def test_a_kill_loses_only_the_time_since_the_last_record(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         fit(plain_model(), slow, TrainingTime(path, every_steps=2), killed)
     assert json.loads(path.read_text())["seconds"] > 0.3
+
+
+@pytest.mark.parametrize("text", ["", "[1]", '{"seconds": 1}', "no JSON"])
+def test_a_damaged_record_of_time_is_named(tmp_path, text):
+    path = tmp_path / "time.json"
+    path.write_text(text)
+    with pytest.raises(UserError, match=r"time\.json is damaged .*; remove it"):
+        fit(plain_model(), TrainingTime(path, every_steps=1))
+    assert path.read_text() == text
 
 
 def test_prints_a_line_at_each_validation_and_at_the_end(capsys):
