@@ -254,7 +254,9 @@ def _our_attack(run: Run, problem: Problem) -> np.ndarray:
     """
     import tensorflow as tf
 
-    from mma_tf.evaluation.stream import Stream, Work, ranked_targets
+    from mma_tf.evaluation.slots import Work
+    from mma_tf.evaluation.stream import Stream
+    from mma_tf.evaluation.targets import ranked_targets
 
     in_ball = run.attack in settings.BALL_ATTACKS
     attack, num_passes = _OURS[run.attack](run.norm)

@@ -5,21 +5,28 @@ import json
 import math
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import keras
 import numpy as np
 
 from mma_tf.errors import UserError
-from mma_tf.evaluation import sanity_checks
+from mma_tf.evaluation import sanity_checks, suite_checks
+from mma_tf.evaluation.arguments import (
+    ImageSource,
+    check_labels,
+    checked_images,
+    checked_radii,
+)
 from mma_tf.evaluation.predictor import Predictor
 from mma_tf.evaluation.progress import Progress
 from mma_tf.evaluation.records import Records
 from mma_tf.evaluation.results import Check, Evaluation
-from mma_tf.evaluation.stream import ranked_targets
-from mma_tf.evaluation.suite_run import Subject, SuiteRun
+from mma_tf.evaluation.subject import Subject
+from mma_tf.evaluation.suite_run import SuiteRun
 from mma_tf.evaluation.suites import Stage, make_stages
 from mma_tf.evaluation.tables import PrintableEvaluation
+from mma_tf.evaluation.targets import ranked_targets
 from mma_tf.evaluation.verification import misclassified
 from mma_tf.models.inference import (
     InferenceLogits,
@@ -28,24 +35,12 @@ from mma_tf.models.inference import (
     inference_logits_fn,
 )
 from mma_tf.noise import fold_in
-from mma_tf.norms.registry import get_norm
 from mma_tf.types import LogitsFn, NormName
 
 # Of the examples, for the sanity checks.
 _NUM_CHECKED = 250
 # Seeds of the sanity checks, apart from those of the stages, numbered from 0.
 _CHECK_SEED = 1_000_000
-
-
-class ImageSource(Protocol):
-    """Images that are made when they are asked for; a float numpy array is one, too."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Is [examples, height, width, channels]."""
-
-    def __getitem__(self, places: Any) -> np.ndarray:
-        """Returns the images at `places` `[n]`, floating, in [0, 1]."""
 
 
 def evaluate(
@@ -100,12 +95,12 @@ def evaluate(
     """
     logits_fn = _bound(logits_fn)
     labels = np.reshape(np.asarray(labels), -1)
-    radii = _checked_radii(eps, suite, norm, images.shape)
-    fetch = _checked_images(images, labels, batch_size)
+    radii = checked_radii(eps, suite, norm, images.shape)
+    fetch = checked_images(images, labels, batch_size)
     predict = Predictor(logits_fn, min(batch_size, len(labels)))
     logits = _logits(predict, fetch, len(labels), batch_size)
     num_classes = logits.shape[1]
-    _check_labels(labels, num_classes)
+    check_labels(labels, num_classes)
     sources = {name: _bound(fn) for name, fn in (transfer_from or {}).items()}
     stages = make_stages(
         suite,
@@ -193,67 +188,6 @@ def _bound(classifier: LogitsFn | keras.Model) -> LogitsFn:
     return lambda images: at_least_float32(classifier(images))
 
 
-def _checked_radii(
-    eps: float | Sequence[float], suite: str, norm: str, shape: tuple[int, ...]
-) -> tuple[float, ...]:
-    values = np.atleast_1d(np.asarray(eps, np.float64))
-    if suite == "margins":
-        if len(values):
-            raise UserError(
-                "Invalid `eps`: suite margins searches all lengths; leave eps out. "
-                f"Received: eps={eps}"
-            )
-        return ()
-    highest = get_norm(norm).diameter(int(np.prod(shape[1:])))
-    if not len(values) or not np.all((values > 0) & (values <= highest)):
-        shown = ", ".join(f"{value:g}" for value in values) or "none"
-        raise UserError(
-            f"Invalid `eps`: expected one or more lengths > 0 and at most {highest:g} "
-            f"in {norm}, since images are in [0, 1]. Received: eps={shown} (did you "
-            "mean 8/255?)"
-        )
-    return tuple(sorted(set(values.tolist())))
-
-
-def _checked_images(
-    images: ImageSource | np.ndarray, labels: np.ndarray, batch_size: int
-) -> Callable[[np.ndarray], np.ndarray]:
-    number = images.shape[0]
-    if batch_size < 1:
-        raise UserError(
-            f"Invalid `batch_size`: expected >= 1. Received: batch_size={batch_size}"
-        )
-    if number == 0 or number != len(labels):
-        raise UserError(
-            "Invalid `images`: expected at least one, and a label for each. Received: "
-            f"{number} images, {len(labels)} labels"
-        )
-
-    def fetch(places: np.ndarray) -> np.ndarray:
-        return np.asarray(images[places], np.float32)
-
-    for start in range(0, number, batch_size):
-        batch = fetch(np.arange(start, min(start + batch_size, number)))
-        low, high = float(np.min(batch)), float(np.max(batch))
-        # Written so that NaN fails too.
-        if not (low >= 0 and high <= 1):
-            raise UserError(
-                "Invalid `images`: expected pixels in [0, 1]. Received: pixels from "
-                f"{low:g} to {high:g} (divide bytes by 255)"
-            )
-    return fetch
-
-
-def _check_labels(labels: np.ndarray, num_classes: int) -> None:
-    whole = np.issubdtype(labels.dtype, np.integer)
-    if not whole or labels.min() < 0 or labels.max() >= num_classes:
-        raise UserError(
-            f"Invalid `labels`: expected whole numbers from 0 to {num_classes - 1}, "
-            f"since the model tells {num_classes} classes apart. Received: "
-            f"{labels.dtype} from {labels.min()} to {labels.max()}"
-        )
-
-
 def _logits(
     predict: Predictor,
     fetch: Callable[[np.ndarray], np.ndarray],
@@ -306,15 +240,15 @@ def _checks(
         batch_size=len(some),
         seed=seed,
     )
-    checks.append(sanity_checks.left_the_ball(records.num_outside, records.num_denied))
+    checks.append(suite_checks.left_the_ball(records.num_outside, records.num_denied))
     found = None
     if eps:
-        found = sanity_checks.grid_does_not_fall(eps, records.robust, records.correct)
+        found = suite_checks.grid_does_not_fall(eps, records.robust, records.correct)
         checks += [found] if found else []
-        found = sanity_checks.black_box_wins(run.results, len(subject.labels))
+        found = suite_checks.black_box_wins(run.results, len(subject.labels))
         left = np.flatnonzero(records.robust[0])[: len(some)]
         if found is None and has_gradient and len(left):
-            found = sanity_checks.black_box_probe(
+            found = suite_checks.black_box_probe(
                 subject.logits_fn,
                 subject.fetch(left),
                 subject.labels[left],

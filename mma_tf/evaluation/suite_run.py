@@ -1,64 +1,29 @@
 """Runs a suite of attacks, so that a killed run goes on where it was."""
 
-import json
 import pathlib
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 
-from mma_tf.array_files import write_arrays_atomically
-from mma_tf.errors import UserError
 from mma_tf.evaluation.clock import Clock
 from mma_tf.evaluation.predictor import Predictor
 from mma_tf.evaluation.progress import Progress
 from mma_tf.evaluation.records import Records
 from mma_tf.evaluation.referee import Referee
 from mma_tf.evaluation.results import StageResult
-from mma_tf.evaluation.stream import Slots, Stream, Work
+from mma_tf.evaluation.slots import Slots, Work
+from mma_tf.evaluation.stream import Stream
+from mma_tf.evaluation.subject import Subject
+from mma_tf.evaluation.suite_state import read_state, write_state
 from mma_tf.evaluation.suites import Stage
 from mma_tf.noise import fold_in
 from mma_tf.norms.registry import get_norm
-from mma_tf.types import LogitsFn, NormName
 
 STATE_FILE = "state.npz"
 _SAVE_SECONDS = 30.0
 # The first radius of AN-PGD where no error is known, in units of the box's diameter.
 _FIRST_RADIUS = 0.1
-_RECORDS, _SLOTS = "records/", "slots/"
-
-
-@dataclass(frozen=True)
-class Subject:
-    """What is judged, and how.
-
-    Attributes:
-        model: Its name.
-        logits_fn: Images to logits `[batch, classes]`, in inference mode.
-        sources: Models that adversarial images are made on, by name.
-        fetch: Places of examples to their images, float32 in [0, 1].
-        labels: `[examples]`.
-        targets: `[examples, classes - 1]` the wrong classes, the likeliest first.
-        norm: "linf" or "l2".
-        eps: The radii in ascending order; empty for margins.
-        seed: From which all random numbers come.
-        batch_size: Examples attacked at a time.
-        fingerprint: Names the evaluation: what is saved belongs to it alone.
-    """
-
-    model: str
-    logits_fn: LogitsFn
-    sources: Mapping[str, LogitsFn]
-    fetch: Callable[[np.ndarray], np.ndarray]
-    labels: np.ndarray
-    targets: np.ndarray
-    norm: NormName
-    eps: tuple[float, ...]
-    seed: int
-    batch_size: int
-    fingerprint: str
 
 
 class SuiteRun:
@@ -311,42 +276,23 @@ class SuiteRun:
         if self._path is None:
             return
         self._clock.tick()
-        meta = {
-            "fingerprint": self._subject.fingerprint,
-            "results": [asdict(result) for result in self.results],
-            "seconds": self._clock.seconds,
-            "stage_seconds": self._clock.stage_seconds,
-            "stage_right": self._clock.stage_right,
-        }
-        arrays = {"meta": np.array(json.dumps(meta))}
-        arrays |= {_RECORDS + k: v for k, v in self.records.arrays().items()}
-        arrays |= {_SLOTS + k: v for k, v in slots.items()}
-        write_arrays_atomically(self._path, arrays)
+        write_state(
+            self._path,
+            self._subject.fingerprint,
+            results=self.results,
+            records=self.records,
+            clock=self._clock,
+            slots=slots,
+        )
 
-    def _restore(self) -> dict[str, np.ndarray] | None:
+    def _restore(self) -> Mapping[str, np.ndarray] | None:
         """Puts back what was saved; returns what an attack was at, if in its midst."""
         if self._path is None or not self._path.exists():
             return None
-        with np.load(self._path, allow_pickle=False) as saved:
-            arrays: dict[str, Any] = dict(saved)
-        meta = json.loads(str(arrays["meta"]))
-        if meta["fingerprint"] != self._subject.fingerprint:
-            raise UserError(
-                "Invalid `save_to`: expected an empty folder, or that of the same "
-                f"evaluation. Received: save_to={self._path.parent}, which holds the "
-                "state of another model, data or suite"
-            )
-        self.results = [StageResult(**result) for result in meta["results"]]
-        self._clock.seconds = meta["seconds"]
-        self._clock.stage_seconds = meta["stage_seconds"]
-        self._clock.stage_right = meta["stage_right"]
-        self.records.restore(_under(_RECORDS, arrays))
-        return _under(_SLOTS, arrays) or None
-
-
-def _under(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    return {
-        key.removeprefix(prefix): value
-        for key, value in arrays.items()
-        if key.startswith(prefix)
-    }
+        self.results, slots = read_state(
+            self._path,
+            self._subject.fingerprint,
+            records=self.records,
+            clock=self._clock,
+        )
+        return slots or None

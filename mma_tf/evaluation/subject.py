@@ -1,0 +1,39 @@
+"""What an evaluation judges."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from mma_tf.types import LogitsFn, NormName
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is judged, and how.
+
+    Attributes:
+        model: Its name.
+        logits_fn: Images to logits `[batch, classes]`, in inference mode.
+        sources: Models that adversarial images are made on, by name.
+        fetch: Places of examples to their images, float32 in [0, 1].
+        labels: `[examples]`.
+        targets: `[examples, classes - 1]` the wrong classes, the likeliest first.
+        norm: "linf" or "l2".
+        eps: The radii in ascending order; empty for margins.
+        seed: From which all random numbers come.
+        batch_size: Examples attacked at a time.
+        fingerprint: Names the evaluation: what is saved belongs to it alone.
+    """
+
+    model: str
+    logits_fn: LogitsFn
+    sources: Mapping[str, LogitsFn]
+    fetch: Callable[[np.ndarray], np.ndarray]
+    labels: np.ndarray
+    targets: np.ndarray
+    norm: NormName
+    eps: tuple[float, ...]
+    seed: int
+    batch_size: int
+    fingerprint: str

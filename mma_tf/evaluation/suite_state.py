@@ -1,0 +1,91 @@
+"""What a suite's run is at, in a file, so that it goes on after a kill."""
+
+import json
+import pathlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from mma_tf.array_files import write_arrays_atomically
+from mma_tf.errors import UserError
+from mma_tf.evaluation.clock import Clock
+from mma_tf.evaluation.records import Records
+from mma_tf.evaluation.results import StageResult
+
+_RECORDS, _SLOTS = "records/", "slots/"
+
+
+def write_state(
+    path: pathlib.Path,
+    fingerprint: str,
+    *,
+    results: Sequence[StageResult],
+    records: Records,
+    clock: Clock,
+    slots: Mapping[str, np.ndarray],
+) -> None:
+    """Writes all of it at once, or leaves what was there.
+
+    Args:
+        path: Of the file.
+        fingerprint: Names the evaluation.
+        results: Of the attacks that are done.
+        records: What is known of each example.
+        clock: Time so far.
+        slots: What the attack under way is at; empty between two.
+
+    Raises:
+        OSError: If it cannot be written; the last state is intact.
+    """
+    meta = {
+        "fingerprint": fingerprint,
+        "results": [asdict(result) for result in results],
+        "seconds": clock.seconds,
+        "stage_seconds": clock.stage_seconds,
+        "stage_right": clock.stage_right,
+    }
+    arrays = {"meta": np.array(json.dumps(meta))}
+    arrays |= {_RECORDS + k: v for k, v in records.arrays().items()}
+    arrays |= {_SLOTS + k: v for k, v in slots.items()}
+    write_arrays_atomically(path, arrays)
+
+
+def read_state(
+    path: pathlib.Path, fingerprint: str, *, records: Records, clock: Clock
+) -> tuple[list[StageResult], dict[str, np.ndarray]]:
+    """Puts records and clock back, and returns the results and what an attack was at.
+
+    Args:
+        path: Of the file.
+        fingerprint: Names the evaluation.
+        records: They are changed.
+        clock: It is changed.
+
+    Raises:
+        UserError: If the state is of another evaluation.
+    """
+    with np.load(path, allow_pickle=False) as saved:
+        arrays: dict[str, Any] = dict(saved)
+    meta = json.loads(str(arrays["meta"]))
+    if meta["fingerprint"] != fingerprint:
+        raise UserError(
+            "Invalid `save_to`: expected an empty folder, or that of the same "
+            f"evaluation. Received: save_to={path.parent}, which holds the "
+            "state of another model, data or suite"
+        )
+    clock.seconds = meta["seconds"]
+    clock.stage_seconds = meta["stage_seconds"]
+    clock.stage_right = meta["stage_right"]
+    records.restore(_under(_RECORDS, arrays))
+    results = [StageResult(**result) for result in meta["results"]]
+    return results, _under(_SLOTS, arrays)
+
+
+def _under(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {
+        key.removeprefix(prefix): value
+        for key, value in arrays.items()
+        if key.startswith(prefix)
+    }
