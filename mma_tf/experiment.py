@@ -8,14 +8,19 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
+from mma_tf.best_model import (
+    best_is_largest,
+    clean_accuracy,
+    judge_best,
+    validation_judgement,
+)
 from mma_tf.checkpoints import Checkpoints
-from mma_tf.data.examples import ImageDataset
-from mma_tf.data.pipelines import evaluation_batches, training_batches
+from mma_tf.data.examples import Examples, ImageDataset
+from mma_tf.data.pipelines import training_batches
 from mma_tf.errors import UserError
-from mma_tf.evaluation.robustness import Judgement, Robustness, RobustnessMeter
+from mma_tf.evaluation.robustness import Robustness
 from mma_tf.export import export_classifier
 from mma_tf.load import load_logits_fn
 from mma_tf.methods import make_classifier, make_schedule, make_trainable_model
@@ -33,18 +38,11 @@ from mma_tf.training.callbacks import (
     Throughput,
     TrainingTime,
 )
-from mma_tf.training.callbacks.margin_validation import AVERAGE_MARGIN
 from mma_tf.training.callbacks.step_callback import StepCallback
 from mma_tf.training.robust_model import RobustModel
-from mma_tf.types import LogitsFn
 from mma_tf.versions import describe_versions
 
 Say = Callable[[str], None]
-
-# Of each loss, in the closing evaluation.
-CLOSING_RESTARTS = 2
-# Of a margin search where the training has none.
-_SEARCH_STEPS = 10
 
 
 def configure_process(recipe: Recipe) -> None:
@@ -92,27 +90,8 @@ def train(
     if step:
         say(f"Going on from step {step} of {recipe.train_steps}.")
 
-    judge = validation_judgement(recipe)
-    images, labels = validation.images_in_unit_range(), validation.labels
-    validate = MarginValidation(
-        images,
-        labels,
-        judge,
-        every_steps=recipe.validate_every,
-        last_step=recipe.train_steps,
-        record_path=run.validations,
-        log_dir=run.events,
-        seed=recipe.seed,
-        on_batch=stop_on_signal.check,
-        reset_metrics=True,
-    )
-    monitor = best_is_largest(recipe)
-    keep_best = BestByMargin(
-        lambda at, value: export_classifier(
-            model.classifier, run.best, _describe(recipe, data, at, {monitor: value})
-        ),
-        best=max((line[monitor] for line in records), default=-math.inf),
-        monitor=monitor,
+    validate, keep_best = _choosing(
+        recipe, data, validation, model, run, records, stop_on_signal
     )
     _catch_up(model, step, records, validate, keep_best)
     if step < recipe.train_steps:
@@ -149,6 +128,52 @@ def train(
                 PlainProgress(last_step=recipe.train_steps, beside_bar=is_terminal),
             ],
         )
+    return _close(recipe, data, model, run, stop_on_signal, say)
+
+
+def _choosing(
+    recipe: Recipe,
+    data: ImageDataset,
+    validation: Examples,
+    model: RobustModel,
+    run: RunDirectory,
+    records: list[dict[str, Any]],
+    stop_on_signal: StopOnSignal,
+) -> tuple[MarginValidation, BestByMargin]:
+    """Returns what validates the model, and what exports the best one so far."""
+    validate = MarginValidation(
+        validation.images_in_unit_range(),
+        validation.labels,
+        validation_judgement(recipe),
+        every_steps=recipe.validate_every,
+        last_step=recipe.train_steps,
+        record_path=run.validations,
+        log_dir=run.events,
+        seed=recipe.seed,
+        on_batch=stop_on_signal.check,
+        reset_metrics=True,
+    )
+    monitor = best_is_largest(recipe)
+    keep_best = BestByMargin(
+        lambda at, value: export_classifier(
+            model.classifier, run.best, _describe(recipe, data, at, {monitor: value})
+        ),
+        best=max((line[monitor] for line in records), default=-math.inf),
+        monitor=monitor,
+    )
+    return validate, keep_best
+
+
+def _close(
+    recipe: Recipe,
+    data: ImageDataset,
+    model: RobustModel,
+    run: RunDirectory,
+    stop_on_signal: StopOnSignal,
+    say: Say,
+) -> Robustness:
+    """Exports the last model, and judges the best one on test images."""
+    monitor = best_is_largest(recipe)
     value = run.read_validations()[-1][monitor]
     with averaged_weights(model):
         export_classifier(
@@ -163,54 +188,6 @@ def train(
     found = judge_best(recipe, data, best, on_batch=stop_on_signal.check)
     _write_summary(recipe, data, run, found, clean_accuracy(best, data))
     return found
-
-
-def best_is_largest(recipe: Recipe) -> str:
-    """Returns the number of a validation by which the best model is chosen.
-
-    That is the average margin; but of a network trained on clean images the accuracy,
-    since its margins are largest while it has learnt little.
-    """
-    return "val_accuracy" if recipe.method == "standard" else AVERAGE_MARGIN
-
-
-def validation_judgement(recipe: Recipe) -> Judgement:
-    """Returns the attacks that choose the best model during training."""
-    max_eps = recipe.max_eps_factor * recipe.d_max
-    return Judgement(
-        norm=recipe.norm,
-        eps=recipe.test_eps,
-        step_size=recipe.test_step_size,
-        num_steps=recipe.test_attack_steps,
-        max_eps=min(max_eps, 1.0) if recipe.norm == "linf" else max_eps,
-        num_search_steps=recipe.search_steps or _SEARCH_STEPS,
-    )
-
-
-def judge_best(
-    recipe: Recipe,
-    data: ImageDataset,
-    logits_fn: LogitsFn,
-    *,
-    on_batch: Callable[[], None] = lambda: None,
-) -> Robustness:
-    """Attacks a classifier on the first test images."""
-    test = data.test.take(0, min(recipe.test_examples, len(data.test)))
-    judge = dataclasses.replace(
-        validation_judgement(recipe), num_restarts=CLOSING_RESTARTS
-    )
-    return RobustnessMeter(logits_fn, judge).measure(
-        test.images_in_unit_range(), test.labels, seed=recipe.seed, on_batch=on_batch
-    )
-
-
-def clean_accuracy(logits_fn: LogitsFn, data: ImageDataset) -> float:
-    """Returns a classifier's accuracy on all test images, in [0, 1]."""
-    right = 0
-    for images, labels in evaluation_batches(data.test, batch_size=500):
-        predictions = np.argmax(logits_fn(images).numpy(), axis=-1)
-        right += int(np.sum(predictions == labels.numpy()))
-    return right / len(data.test)
 
 
 def _build(

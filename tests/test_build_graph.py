@@ -21,6 +21,7 @@ LAYERS = (
     ("evaluation",),
     ("training",),
     (
+        "best_model",
         "checkpoints",
         "evaluation_folder",
         "experiment",
