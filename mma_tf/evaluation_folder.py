@@ -19,6 +19,7 @@ class EvaluationFolder:
     Attributes:
         path: The folder.
         plan: What is evaluated, written at the start.
+        versions: Of what it was begun with.
 
     Args:
         path: The folder; made when it is opened.
@@ -27,12 +28,23 @@ class EvaluationFolder:
     def __init__(self, path: pathlib.Path) -> None:
         self.path = path
         self.plan = path / "plan.json"
+        self.versions = path / "versions.json"
 
     def state_of(self, number: int) -> pathlib.Path:
         """Returns the folder for the state of a model's evaluation, and makes it."""
         folder = self.path / "state" / str(number)
         folder.mkdir(parents=True, exist_ok=True)
         return folder
+
+    def first_versions(self, now: Mapping[str, str]) -> dict[str, str]:
+        """Returns the versions that the evaluation was begun with, once it is open.
+
+        Args:
+            now: Those of this process, which are kept if it begins here.
+        """
+        if not self.versions.exists():
+            write_text_atomically(self.versions, json.dumps(now, indent=2) + "\n")
+        return json.loads(self.versions.read_text("utf-8"))
 
     @contextlib.contextmanager
     def open(self, plan: Mapping[str, Any]) -> Iterator[None]:

@@ -20,7 +20,7 @@ from mma_tf.models.inference import UnitRangeLogits
 from mma_tf.models.logits import are_probabilities
 from mma_tf.saved_models import load_endpoint
 from mma_tf.types import LogitsFn, Tensor
-from mma_tf.zoo import find_in_zoo, suggestion
+from mma_tf.zoo import CARD, find_in_zoo, suggestion
 
 _KERAS_FILE = ".keras"
 _GRAPH = "saved_model.pb"
@@ -263,16 +263,17 @@ def _has_gradient(logits_fn: LogitsFn, images: np.ndarray) -> bool:
 
 def _check_declared_range(path: pathlib.Path, input_range: tuple[float, float]) -> None:
     """Refuses a range that contradicts what an export of ours says of itself."""
-    description = path.parent / DESCRIPTION
-    if path.name != SAVED_MODEL or not description.is_file():
+    if path.name != SAVED_MODEL:
         return
-    try:
-        declared = tuple(json.loads(description.read_text("utf-8"))["input"]["range"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return
-    if declared != tuple(input_range):
-        raise UserError(
-            f"Invalid `--input_range`: {path} wants images in "
-            f"{declared[0]:g},{declared[1]:g}, as {description} says. Received: "
-            f"--input_range={input_range[0]:g},{input_range[1]:g}"
-        )
+    for description in (path.parent / DESCRIPTION, path.parent / CARD):
+        try:
+            about = json.loads(description.read_text("utf-8"))
+            declared = tuple(about["input"]["range"])
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        if declared != tuple(input_range):
+            raise UserError(
+                f"Invalid `--input_range`: {path} wants images in "
+                f"{declared[0]:g},{declared[1]:g}, as {description} says. Received: "
+                f"--input_range={input_range[0]:g},{input_range[1]:g}"
+            )

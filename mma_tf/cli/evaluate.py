@@ -5,7 +5,7 @@ import json
 import pathlib
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from absl import flags
@@ -102,7 +102,8 @@ def _evaluate(values: flags.FlagValues, command: str) -> None:
     }
     names = {path: model_name(models[path].path) for path in values.model}
     if values.record:
-        _check_record(values.record, names)
+        hashes = {path: models[path].sha256 for path in names}
+        _check_record(values.record, names, hashes)
     folder = EvaluationFolder(_out(values, plan))
     is_mnist_linf = values.dataset == "mnist" and values.norm == "linf"
     evaluations = []
@@ -113,6 +114,11 @@ def _evaluate(values: flags.FlagValues, command: str) -> None:
         progress.show(now)
 
     with folder.open(plan), Interruption() as interruption:
+        now = describe_versions()
+        versions = folder.first_versions(now)
+        if versions != now:
+            # A repeated command makes no attack again: its figures are the old ones.
+            print("This evaluation was begun with other versions, which are reported.")
         print(
             f"{len(values.model)} model(s) on {number} of {total} {values.dataset} "
             f"{values.test_split} images; state and report in {folder.path}",
@@ -157,9 +163,11 @@ def _evaluate(values: flags.FlagValues, command: str) -> None:
                 "split": values.test_split,
                 "num_examples": number,
                 "of": total,
+                "examples_sha256": plan["examples_sha256"],
             },
+            "transfer_from": list(values.transfer_from),
             "command": command,
-            "versions": describe_versions(),
+            "versions": versions,
             "eps_text": radii,
             "class_names": list(data.class_names),
         }
@@ -199,14 +207,26 @@ def _order(values: flags.FlagValues, model: Any) -> str:
     return f"Attacks on {model.name}{note}: {names}"
 
 
-def _check_record(folder: str, names: dict[str, str]) -> None:
-    """Raises UserError before hours of attacks where there is no place for a record."""
-    twice = {name for name in names.values() if list(names.values()).count(name) > 1}
+def _check_record(
+    folder: str, names: Mapping[str, str], hashes: Mapping[str, str]
+) -> None:
+    """Raises UserError before hours of attacks where there is no place for a record.
+
+    Args:
+        folder: Of the records.
+        names: Of the models for the records, by path.
+        hashes: Of the models, by path.
+    """
+    from mma_tf.published.records import clean_name, read_records
+    from mma_tf.zoo import card_names, read_card
+
+    cleaned = [clean_name(name) for name in names.values()]
+    twice = {name for name in cleaned if cleaned.count(name) > 1 or not name}
     if twice:
         raise UserError(
-            "Invalid `--record`: expected models of different names, which their "
-            f"records have. Received: {', '.join(sorted(twice))} twice (evaluate them "
-            "one by one, into two folders)"
+            "Invalid `--record`: expected models of different names in letters from a "
+            f"to z, which their records have. Received: {', '.join(names.values())} "
+            "(rename them, or evaluate them one by one, into two folders)"
         )
     try:
         pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
@@ -215,6 +235,16 @@ def _check_record(folder: str, names: dict[str, str]) -> None:
             f"Invalid `--record`: expected a folder that can be written. Received: "
             f"--record={folder} ({error.strerror or error})"
         ) from error
+    known = {name: read_card(name)["sha256"] for name in card_names()}
+    recorded = read_records(pathlib.Path(folder))
+    known |= {record.model: record.about["sha256"] for record in recorded}
+    for path, name in names.items():
+        if known.get(name, hashes[path]) != hashes[path]:
+            raise UserError(
+                f"Invalid `--record`: the name {name} is another model's, in models/ "
+                f"or {folder}. Received: --model={path} (rename its folder, remove "
+                "those records, or give another folder)"
+            )
 
 
 def _digest(examples: Any) -> str:

@@ -29,10 +29,12 @@ _TEXTS = {
     "name": "of the model (default: that of the run's folder)",
     "models_dir": "where to (default: models of the checkout)",
 }
+_REPLACE = "put it in the place of the model that has this name already"
 _WEIGHTS = (
     "keep the model itself; --noweights keeps its card alone, which tells how to train "
     "it (default: true)"
 )
+_SWITCHES = (("weights", _WEIGHTS), ("replace", f"{_REPLACE} (default: false)"))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -51,10 +53,11 @@ def _main(arguments: Sequence[str]) -> int:
     for name, about in _TEXTS.items():
         flags.DEFINE_string(name, None, about, flag_values=values)
     flags.DEFINE_boolean("weights", True, _WEIGHTS, flag_values=values)
+    flags.DEFINE_boolean("replace", False, _REPLACE, flag_values=values)
     flags.DEFINE_boolean("help", False, "show this", flag_values=values)
     parse(arguments, values)
     if values.help:
-        print(help_page(_USAGE, {"Flags": [*_TEXTS.items(), ("weights", _WEIGHTS)]}))
+        print(help_page(_USAGE, {"Flags": [*_TEXTS.items(), *_SWITCHES]}))
         return 0
     if not values.run_dir or not pathlib.Path(values.run_dir).is_dir():
         raise UserError(
@@ -69,13 +72,37 @@ def _main(arguments: Sequence[str]) -> int:
             "Invalid `--name`: expected a name for a folder, without a slash, and not "
             f"one that a run's parts have. Received: --name={name}"
         )
+    folder = pathlib.Path(values.models_dir or zoo.FOLDER) / name
+    _check_place(folder, run, replaces=values.replace)
     import_tensorflow()
     from mma_tf.published.publish import publish
 
-    folder = pathlib.Path(values.models_dir or zoo.FOLDER) / name
     publish(RunDirectory(run), folder, keeps_weights=values.weights)
     print(f"Published: {folder}")
     return 0
+
+
+def _check_place(folder: pathlib.Path, run: pathlib.Path, *, replaces: bool) -> None:
+    """Raises UserError where a model would take the place of something else."""
+    place, source = folder.resolve(), run.resolve()
+    if place == source or place in source.parents:
+        raise UserError(
+            "Invalid `--models_dir`: expected a folder apart from the run. Received: "
+            f"{folder} for the model of {run} (give another --models_dir or --name)"
+        )
+    if not folder.exists():
+        return
+    is_model = folder.is_dir() and (folder / zoo.CARD).is_file()
+    if not is_model and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(
+            f"Invalid `--name`: {folder} exists and is no published model; give "
+            "another --name or --models_dir."
+        )
+    if is_model and not replaces:
+        raise UserError(
+            f"Invalid `--name`: a model is published in {folder} already; give another "
+            "--name, or --replace to put this one in its place."
+        )
 
 
 if __name__ == "__main__":

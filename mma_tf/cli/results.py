@@ -27,7 +27,7 @@ _FOLDERS: dict[str, tuple[pathlib.Path, str]] = {
     "models_dir": (_CHECKOUT / "models", "folder of the models and their cards"),
     "readme": (_CHECKOUT / "README.md", "file with the tables"),
 }
-_CHECK = "write nothing; exit with code 1 if the README or a card is out of date"
+_CHECK = "write nothing; exit with code 1 if anything is out of date"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -63,7 +63,7 @@ def _main(arguments: Sequence[str]) -> int:
                 f"--{name}={path}"
             )
     import_tensorflow()
-    from mma_tf.published.render import render
+    from mma_tf.published.render import render, unshown
 
     changed = render(
         results=pathlib.Path(values.results_dir),
@@ -79,6 +79,9 @@ def _main(arguments: Sequence[str]) -> int:
         print(f"Brought up to date: {path}")
     if not changed:
         print("All is up to date.")
+    nowhere = unshown(pathlib.Path(values.results_dir))
+    if nowhere:
+        print(f"Shown nowhere, as plan.json does not name them: {', '.join(nowhere)}")
     return 0
 
 

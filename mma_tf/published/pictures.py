@@ -31,8 +31,7 @@ def draw(
 
     Args:
         plan: What to draw.
-        records: Of any models; of several with the same radius the one on most images
-            is drawn.
+        records: Of any models; of one model those on most images are drawn.
         cards: Of the models, by name.
     """
     figure = new_figure(WIDTH, 4.2 + 0.2 * len(plan.models))
@@ -61,23 +60,26 @@ def _look(at: int) -> dict[str, Any]:
 
 
 def _of(plan: PicturePlan, model: str, records: Sequence[Record]) -> list[Record]:
-    found = [
-        r for r in records if r.model == model and r.contents["suite"] == plan.suite
-    ]
-    return sorted(found, key=lambda record: record.num_examples)
+    found = [r for r in records if r.model == model and r.attacks == plan.suite]
+    most = max((record.num_examples for record in found), default=0)
+    return [record for record in found if record.num_examples == most]
 
 
 def _robust_accuracy(axes: Axes, plan: PicturePlan, records: Sequence[Record]) -> bool:
     drawn = False
     for at, model in enumerate(plan.models):
+        # All are upper bounds: of two at one radius the lower one counts.
         figures = {
             figure.eps: figure
-            for record in _of(plan, model, records)
-            for figure in record.figures()
+            for figure in sorted(
+                (f for record in _of(plan, model, records) for f in record.figures()),
+                key=lambda figure: -figure.accuracy,
+            )
         }
         if not figures:
             continue
         drawn = True
+        number = next(iter(figures.values())).num_examples
         radii = sorted(figures)
         shares = np.array([figures[eps].accuracy for eps in radii])
         intervals = np.array([figures[eps].interval for eps in radii])
@@ -87,7 +89,7 @@ def _robust_accuracy(axes: Axes, plan: PicturePlan, records: Sequence[Record]) -
             yerr=np.abs(intervals.T - shares),
             elinewidth=1,
             capsize=2.5,
-            label=shorten(model),
+            label=f"{shorten(model)}, {number:,} images",
             **_look(at),
         )
     for at, published in enumerate(plan.published):
@@ -126,10 +128,10 @@ def _margins(axes: Axes, plan: PicturePlan, records: Sequence[Record]) -> bool:
                 linestyle=look["linestyle"],
                 linewidth=1.6,
                 fill=False,
-                label=shorten(model),
+                label=f"{shorten(model)}, {record.num_examples:,} images",
             )
     axes.set_xlabel("distance of the nearest error found (upper bound of the margin)")
-    axes.set_ylabel("images per unit of distance")
+    axes.set_ylabel("share of images per unit of distance")
     return drawn
 
 
@@ -138,11 +140,7 @@ def _training_cost(
 ) -> bool:
     drawn = False
     for at, model in enumerate(plan.models):
-        lines = [
-            line
-            for line in (cards.get(model) or {}).get("validations", ())
-            if "train_cpu_hours" in line
-        ]
+        lines = validations(plan, cards.get(model) or {})
         if not lines:
             continue
         drawn = True
@@ -155,3 +153,16 @@ def _training_cost(
     axes.set_xlabel("processor hours of training (all cores together)")
     axes.set_ylabel("average margin on the validation images (upper bound)")
     return drawn
+
+
+def validations(plan: PicturePlan, card: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Returns a card's validations with their cost, if it fits the picture.
+
+    Args:
+        plan: Tells dataset and norm.
+        card: Of a model; may be empty.
+    """
+    recipe = card.get("recipe") or {}
+    if (recipe.get("dataset"), recipe.get("norm")) != (plan.dataset, plan.norm):
+        return []
+    return [v for v in card.get("validations", ()) if "train_cpu_hours" in v]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mma_tf.errors import UserError, reason_of
+from mma_tf.recipes.quantities import parse_number
 
 PLAN = "plan.json"
 KINDS = ("robust_accuracy", "margins", "training_cost")
@@ -93,7 +94,11 @@ def read_plan(folder: pathlib.Path) -> Plan:
             name: Published(
                 label=part["label"],
                 clean=part.get("clean"),
-                robust=tuple((s, float(e), float(a)) for s, e, a in part["robust"]),
+                robust=tuple(
+                    # A radius may be written as 8/255.
+                    (suite, parse_number(str(eps)), float(accuracy))
+                    for suite, eps, accuracy in part["robust"]
+                ),
             )
             for name, part in contents["published"].items()
         }
@@ -122,7 +127,7 @@ def read_plan(folder: pathlib.Path) -> Plan:
                 for part in contents["pictures"]
             ),
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
             f"Invalid plan: {path} cannot be used ({reason_of(error)}); "
             "mma_tf/published/plan.py tells what it holds."

@@ -87,7 +87,10 @@ def _card(
             "cpu_hours": _hours(time.get("cpu_seconds")),
             "starts": time.get("starts"),
         },
-        "versions": summary["versions"],
+        # Of the training's beginning; its end may have seen others.
+        "versions": json.loads(run.versions.read_text("utf-8"))
+        if run.versions.exists()
+        else summary["versions"],
         "recipe": dataclasses.asdict(recipe),
         "validations": [
             {name: line[name] for name in _VALIDATION if name in line}

@@ -14,6 +14,7 @@ from mma_tf.files import write_text_atomically
 from mma_tf.report.json_report import make_results, results_text
 
 _KIND = "record"
+_FOLDER = "image_folder"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Figure:
     """One accuracy with its 95 % interval.
 
     Attributes:
-        suite: The attacks; "" for clean images.
+        suite: The attacks, as `Record.attacks` names them; "" for clean images.
         norm: Of the attacks.
         eps: Radius in pixel units; 0 for clean images.
         eps_text: As it was written.
@@ -29,6 +30,7 @@ class Figure:
         accuracy: In [0, 1].
         interval: 95 % Wilson interval, in [0, 1].
         record: Name of the file it comes from.
+        doubts: What the sanity checks found that speak against the figure.
     """
 
     suite: str
@@ -39,6 +41,7 @@ class Figure:
     accuracy: float
     interval: tuple[float, float]
     record: str
+    doubts: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,6 +69,24 @@ class Record:
         """How many images were judged."""
         return self.contents["data"]["num_examples"]
 
+    @property
+    def attacks(self) -> str:
+        """What the attacks are called; those of one name can be held side by side.
+
+        That is the suite, but "black_box" for a model without gradients, which met no
+        other attack; other models' adversarial images make it another suite, too.
+        """
+        has_gradient = self.about["has_gradient"]
+        suite = self.contents["suite"] if has_gradient else "black_box"
+        sources = self.contents["sources"]
+        return f"{suite} from {_digest(sources)}" if sources else suite
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """What was found by the sanity checks that give reason for doubt."""
+        checks = self.about["sanity_checks"]
+        return tuple(check["found"] for check in checks if check["flagged"])
+
     def is_of(self, dataset: str, norm: str) -> bool:
         """Returns whether it is of a dataset's test images and a norm."""
         data = self.contents["data"]
@@ -81,7 +102,7 @@ class Record:
         found += self.about["robust"]
         return [
             Figure(
-                suite=self.contents["suite"] if part["eps"] else "",
+                suite=self.attacks if part["eps"] else "",
                 norm=self.contents["norm"],
                 eps=part["eps"],
                 eps_text=part["eps_text"],
@@ -89,6 +110,7 @@ class Record:
                 accuracy=part["accuracy"],
                 interval=tuple(part["interval_95"]),
                 record=self.name,
+                doubts=self.doubts if part["eps"] else (),
             )
             for part in found
         ]
@@ -109,7 +131,8 @@ def write_records(
     Args:
         evaluations: Of the same norm, suite, radii and examples.
         folder: Where to; it is made.
-        context: See `mma_tf.report.write_report`.
+        context: See `mma_tf.report.write_report`; beside that "transfer_from", the
+            models in it whose adversarial images were tried.
         names: Name of each model for the record, by its name in the evaluations.
 
     Raises:
@@ -121,8 +144,9 @@ def write_records(
         model = names[evaluation.model]
         known = dict(context.get("models") or {})
         about = known.pop(evaluation.model, {})
-        judged = {e.model for e in evaluations}
-        sources = {name: part for name, part in known.items() if name not in judged}
+        # A model that is judged, too, may have lent its adversarial images.
+        lent = context.get("transfer_from") or ()
+        sources = {name: part for name, part in known.items() if name in lent}
         contents = make_results(
             [dataclasses.replace(evaluation, model=model)],
             {**context, "models": {**sources, model: about}},
@@ -156,8 +180,17 @@ def _read(path: pathlib.Path) -> Record:
             f"Invalid record: {path} was not written by `bin/evaluate --record` of "
             "this version; evaluate again."
         )
-    (about,) = contents["models"]
-    return Record(path.stem, about["name"], contents)
+    try:
+        (about,) = contents["models"]
+        record = Record(path.stem, about["name"], contents)
+        record.figures()
+        record.is_of("", "")
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"Invalid record: {path} lacks a part ({type(error).__name__}: {error}); "
+            "restore it with git, or evaluate again."
+        ) from error
+    return record
 
 
 def _digest(sources: Mapping[str, Any]) -> str:
@@ -173,6 +206,8 @@ def _file_name(contents: Mapping[str, Any]) -> str:
     parts = [
         about["name"],
         data.get("dataset") or "data",
+        # Folders of pictures have but this one name.
+        *([str(data["examples_sha256"])[:8]] if data.get("dataset") == _FOLDER else []),
         *([] if data.get("split") in (None, "test") else [data["split"]]),
         contents["norm"],
         contents["suite"],
@@ -181,4 +216,9 @@ def _file_name(contents: Mapping[str, Any]) -> str:
         f"s{about['seed']}",
         *([f"from-{_digest(contents['sources'])}"] if contents["sources"] else []),
     ]
-    return "_".join(re.sub(r"[^A-Za-z0-9.-]+", "-", part).strip("-") for part in parts)
+    return "_".join(clean_name(part) for part in parts)
+
+
+def clean_name(name: str) -> str:
+    """Returns what stands for a name in the name of a record's file."""
+    return re.sub(r"[^A-Za-z0-9.-]+", "-", name).strip("-")

@@ -1,14 +1,21 @@
 """Brings README, pictures and cards up to date with the records."""
 
+import dataclasses
+import hashlib
+import json
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mma_tf.errors import UserError
+from PIL import Image
+
+from mma_tf.errors import UserError, reason_of
 from mma_tf.files import write_bytes_atomically, write_text_atomically
-from mma_tf.published.plan import Plan, read_plan
+from mma_tf.published.pictures import draw, validations
+from mma_tf.published.plan import PicturePlan, Plan, TablePlan, read_plan
 from mma_tf.published.records import Record, read_records
 from mma_tf.published.tables import model_table
+from mma_tf.report.drawing import NOTE, png_bytes
 from mma_tf.zoo import CARD, card_names, read_card, write_card
 
 
@@ -25,51 +32,97 @@ def render(
         results: Folder of the records and of plan.json; pictures are put there.
         models: Folder of the models.
         readme: Markdown file with a pair of marks for each table.
-        is_check: Whether nothing is written, and pictures are not looked at: another
-            version of matplotlib draws other bytes.
+        is_check: Whether nothing is written.
 
     Returns:
         The files that changed, or would change.
 
     Raises:
         UserError: If a record, card, plan or mark is missing or damaged, or a record
-            was made of other weights than the model of its name has.
+            was made of other weights than the model of its name has; then nothing has
+            been written.
         OSError: If a file cannot be written; the old one is then as it was.
     """
     plan = read_plan(results)
     records = read_records(results)
     cards = {name: read_card(name, models) for name in card_names(models)}
-    for record in records:
-        card = cards.get(record.model)
-        if card is not None and record.about["sha256"] != card["sha256"]:
-            raise UserError(
-                f"Invalid record: {record.name} is of another model than that of "
-                f"{models / record.model}; remove it, or evaluate again."
-            )
-    changed = []
-    for name, card in cards.items():
-        fresh = {**card, "figures": _figures(name, records)}
-        if fresh != card:
+    _check_weights(records, cards, models)
+    try:
+        text = readme.read_text("utf-8")
+    except ValueError as error:
+        raise UserError(
+            f"Invalid `--readme`: {readme} is not UTF-8 ({reason_of(error)})."
+        ) from error
+    # All is made before anything is written: a mistake leaves the old files whole.
+    fresh_text = _with_tables(text, readme, plan, records, cards)
+    fresh_cards = {
+        name: {**card, "figures": _figures(name, records)}
+        for name, card in cards.items()
+    }
+    stale = [p for p in plan.pictures if _is_stale(p, results, records, cards)]
+    drawn = {} if is_check else _drawn(stale, results, records, cards)
+    changed = [results / f"{picture.name}.png" for picture in stale]
+    for path, content in drawn.items():
+        if content is None:
+            path.unlink()
+        else:
+            write_bytes_atomically(path, content)
+    for name, fresh in fresh_cards.items():
+        if fresh != cards[name]:
             changed.append(models / name / CARD)
             if not is_check:
                 write_card(name, fresh, models)
-    text = readme.read_text("utf-8")
-    fresh_text = _with_tables(text, readme, plan, records, cards)
     if fresh_text != text:
         changed.append(readme)
         if not is_check:
             write_text_atomically(readme, fresh_text)
-    if not is_check:
-        changed += _draw(results, plan, records, cards)
     return changed
 
 
+def unshown(results: pathlib.Path) -> list[str]:
+    """Returns the names of the records that no table and no picture shows.
+
+    Args:
+        results: Folder of the records and of plan.json.
+
+    Raises:
+        UserError: If a record or the plan is missing or damaged.
+    """
+    plan = read_plan(results)
+    shown: list[TablePlan | PicturePlan] = [*plan.tables, *plan.pictures]
+    return [
+        record.name
+        for record in read_records(results)
+        if not any(
+            record.model in part.models and record.is_of(part.dataset, part.norm)
+            for part in shown
+        )
+    ]
+
+
+def _check_weights(
+    records: Sequence[Record],
+    cards: Mapping[str, Mapping[str, Any]],
+    models: pathlib.Path,
+) -> None:
+    """Raises UserError where one name stands for several models."""
+    known = {n: (card["sha256"], str(models / n)) for n, card in cards.items()}
+    for record in records:
+        sha256 = record.about["sha256"]
+        expected, where = known.setdefault(record.model, (sha256, record.name))
+        if sha256 != expected:
+            raise UserError(
+                f"Invalid record: {record.name} is of another model than that of "
+                f"{where}; remove it, or evaluate again."
+            )
+
+
 def _figures(name: str, records: Sequence[Record]) -> list[dict[str, Any]]:
-    found = []
+    found: list[dict[str, Any]] = []
     for record in records:
         if record.model != name:
             continue
-        about = record.about
+        about, data = record.about, record.contents["data"]
         attacks = [
             {
                 key: attack[key]
@@ -77,18 +130,35 @@ def _figures(name: str, records: Sequence[Record]) -> list[dict[str, Any]]:
             }
             for attack in about["attacks"]
         ]
+        origin = {
+            "dataset": data.get("dataset"),
+            "split": data.get("split"),
+            "num_examples": record.num_examples,
+            "seed": about["seed"],
+            "record": f"{record.name}.json",
+        }
         for figure in record.figures():
             found.append(
                 {
                     "suite": figure.suite or "clean",
                     "norm": figure.norm,
                     "eps": figure.eps,
-                    "num_examples": figure.num_examples,
                     "accuracy": figure.accuracy,
                     "interval_95": list(figure.interval),
-                    "seed": about["seed"],
+                    "doubts": list(figure.doubts),
                     "attacks": [a for a in attacks if a["eps"] == figure.eps],
-                    "record": f"{figure.record}.json",
+                    **origin,
+                }
+            )
+        if record.contents["suite"] == "margins":
+            found.append(
+                {
+                    "suite": record.attacks,
+                    "norm": record.contents["norm"],
+                    "margins": about["margins"],
+                    "doubts": list(record.doubts),
+                    "attacks": attacks,
+                    **origin,
                 }
             )
     return found
@@ -115,24 +185,56 @@ def _with_tables(
     return text
 
 
-def _draw(
-    results: pathlib.Path,
-    plan: Plan,
+def _digest(
+    picture: PicturePlan,
     records: Sequence[Record],
     cards: Mapping[str, Mapping[str, Any]],
-) -> list[pathlib.Path]:
-    # matplotlib takes a second to import, and a check does not need it.
-    from mma_tf.published.pictures import draw
-    from mma_tf.report.drawing import png_bytes
+) -> str:
+    """Returns what tells pictures of other plans, records or cards apart."""
+    if picture.kind == "training_cost":
+        shown: list[Any] = [
+            validations(picture, cards.get(name) or {}) for name in picture.models
+        ]
+    else:
+        shown = [
+            record.contents
+            for record in records
+            if record.model in picture.models
+            and record.is_of(picture.dataset, picture.norm)
+        ]
+    text = json.dumps([dataclasses.asdict(picture), shown], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
-    changed = []
-    for picture in plan.pictures:
+
+def _is_stale(
+    picture: PicturePlan,
+    results: pathlib.Path,
+    records: Sequence[Record],
+    cards: Mapping[str, Mapping[str, Any]],
+) -> bool:
+    # Its bytes tell nothing: another version of matplotlib draws others.
+    path = results / f"{picture.name}.png"
+    has_content = draw(picture, records, cards) is not None
+    if not path.exists() or not has_content:
+        return has_content != path.exists()
+    try:
+        with Image.open(path) as image:
+            return image.info.get(NOTE) != _digest(picture, records, cards)
+    except OSError:
+        return True
+
+
+def _drawn(
+    pictures: Sequence[PicturePlan],
+    results: pathlib.Path,
+    records: Sequence[Record],
+    cards: Mapping[str, Mapping[str, Any]],
+) -> dict[pathlib.Path, bytes | None]:
+    """Returns pictures' contents by path; None for one that has nothing to show."""
+    drawn: dict[pathlib.Path, bytes | None] = {}
+    for picture in pictures:
         figure = draw(picture, records, cards)
-        path = results / f"{picture.name}.png"
-        if figure is None:
-            continue
-        content = png_bytes(figure)
-        if not path.exists() or path.read_bytes() != content:
-            write_bytes_atomically(path, content)
-            changed.append(path)
-    return changed
+        note = _digest(picture, records, cards)
+        content = None if figure is None else png_bytes(figure, note=note)
+        drawn[results / f"{picture.name}.png"] = content
+    return drawn

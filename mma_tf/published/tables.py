@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mma_tf.errors import UserError
 from mma_tf.evaluation.tables import ABSENT, eps_text
 from mma_tf.published.plan import Published, TablePlan
 from mma_tf.published.records import Figure, Record
@@ -11,6 +10,8 @@ from mma_tf.report.markup import table
 
 # What a column is of: suite ("" for clean images) and radius.
 Column = tuple[str, float]
+# Of a figure that a sanity check speaks against.
+_MARK = "†"
 
 
 def model_table(
@@ -18,13 +19,12 @@ def model_table(
 ) -> str:
     """Returns a table: a row for each model and number of images.
 
+    Figures that a sanity check speaks against have a mark, and a note below the table.
+
     Args:
         plan: Which models, and what was published besides.
-        records: Of any models.
+        records: Of any models; those of one model are of the same weights.
         cards: Of the models, by name; where there is none, cost is left out.
-
-    Raises:
-        UserError: If two records tell different figures of the same thing.
     """
     records = [record for record in records if record.is_of(plan.dataset, plan.norm)]
     rows: dict[tuple[str, int], dict[Column, Figure]] = {}
@@ -41,7 +41,7 @@ def model_table(
         "model",
         "images",
         *(_heading(column) for column in columns),
-        "examples trained on",
+        "examples, whole training",
         "core hours",
     ]
     lines = [_published_row(published, columns) for published in plan.published]
@@ -54,18 +54,20 @@ def model_table(
                 *_cost(cards.get(model)),
             ]
         )
-    return table([header, *lines])
+    notes = dict.fromkeys(
+        f"{_MARK} `{model}`: {doubt}"
+        for (model, _), figures_of in rows.items()
+        for figure in figures_of.values()
+        for doubt in figure.doubts
+    )
+    return "\n\n".join([table([header, *lines]), *notes])
 
 
 def _row(figures: Sequence[Figure]) -> dict[Column, Figure]:
+    """Returns the figure of each column: all are upper bounds, so the lowest counts."""
     row: dict[Column, Figure] = {}
-    for figure in figures:
-        known = row.setdefault((figure.suite, figure.eps), figure)
-        if known.accuracy != figure.accuracy:
-            raise UserError(
-                f"Invalid records: {known.record} and {figure.record} tell different "
-                f"accuracies at eps {figure.eps_text}; remove one of them."
-            )
+    for figure in sorted(figures, key=lambda figure: figure.accuracy):
+        row.setdefault((figure.suite, figure.eps), figure)
     return row
 
 
@@ -86,15 +88,16 @@ def _cell(figure: Figure | None) -> str:
     if figure is None:
         return ABSENT
     low, high = figure.interval
-    return f"{100 * figure.accuracy:.2f} ({100 * low:.1f} to {100 * high:.1f})"
+    mark = f" {_MARK}" if figure.doubts else ""
+    return f"{100 * figure.accuracy:.2f} ({100 * low:.1f} to {100 * high:.1f}){mark}"
 
 
 def _cost(card: Mapping[str, Any] | None) -> list[str]:
     if card is None:
         return [ABSENT, ABSENT]
     training = card["training"]
-    hours = training["cpu_hours"]
+    examples, hours = training.get("examples"), training.get("cpu_hours")
     return [
-        f"{training['examples']:,}",
+        ABSENT if examples is None else f"{examples:,}",
         ABSENT if hours is None else f"{hours:.2g}",
     ]

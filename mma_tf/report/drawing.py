@@ -30,6 +30,8 @@ COLOURS = (
 MARKERS = "osD^vPX"
 LINES = ("-", "--", "-.", ":")
 PERCENT = FuncFormatter(lambda share, _: f"{100 * share:.3g} %")
+# Of a PNG file: a text that the picture does not show.
+NOTE = "Comment"
 _DPI = 150
 WIDTH = 7.0
 _STYLE = {
@@ -71,12 +73,18 @@ def styled(draw: Callable[P, R]) -> Callable[P, R]:
 
 
 @styled
-def png_bytes(figure: Figure) -> bytes:
-    """Returns a picture as a PNG file; the same picture gives the same bytes."""
+def png_bytes(figure: Figure, *, note: str | None = None) -> bytes:
+    """Returns a picture as a PNG file; the same picture gives the same bytes.
+
+    Args:
+        figure: The picture.
+        note: A text that the file keeps as its `NOTE`.
+    """
     stream = io.BytesIO()
     # matplotlib would write its version.
     canvas = FigureCanvasAgg(figure)
-    canvas.print_png(stream, metadata={"Software": None})
+    notes = {"Software": None} | ({} if note is None else {NOTE: note})
+    canvas.print_png(stream, metadata=notes)
     return stream.getvalue()
 
 

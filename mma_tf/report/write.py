@@ -41,7 +41,8 @@ def write_report(
         context: What evaluations do not know. Each key may be absent.
 
             - "models": by name: "path", "kind", "sha256", "signature", "input_range".
-            - "data": "dataset", "split", "num_examples", "of" (how many there are).
+            - "data": "dataset", "split", "num_examples", "of" (how many there are),
+              "examples_sha256".
             - "command": What was typed.
             - "versions": As of `mma_tf.versions.describe_versions`.
             - "eps_text": Radius to the text that the user gave for it.

@@ -13,13 +13,14 @@ import mma_tf
 from mma_tf import zoo
 from mma_tf.cli import evaluate, publish, results, train
 from mma_tf.errors import UserError
+from mma_tf.evaluation.results import SCHEMA_VERSION
 from mma_tf.export import export_classifier
 from mma_tf.published.pictures import draw
 from mma_tf.published.plan import read_plan
 from mma_tf.published.records import read_records, write_records
 from mma_tf.recipes import resolve
 from tests.integration.command import SMALL
-from tests.report.made_up import make_evaluation
+from tests.report.made_up import make_check, make_evaluation
 
 CONTEXT = {
     "models": {"runs/a": {"sha256": "ab" * 32}},
@@ -82,6 +83,7 @@ def card(name, **changes):
         "input": {"shape": [8, 8, 1]},
         "class_names": ["0", "1", "2"],
         "training": {"examples": 12800, "cpu_hours": 0.25},
+        "recipe": {"dataset": "digits", "norm": "linf"},
         "validations": [
             {"step": 5, "train_cpu_hours": 0.1, "val_average_margin": 0.05},
             {"step": 10, "train_cpu_hours": 0.2, "val_average_margin": 0.1},
@@ -91,9 +93,13 @@ def card(name, **changes):
     }
 
 
-def record(folder, model, **changes):
+def record(folder, model, *, about=None, context=None, **changes):
     evaluation = make_evaluation(model, **changes)
-    context = {**CONTEXT, "models": {model: {"sha256": "ab" * 32}}}
+    context = {**CONTEXT, **(context or {})}
+    context["models"] = {
+        **context["models"],
+        model: about or {"sha256": "ab" * 32},
+    }
     names = {model: pathlib.PurePath(model).name}
     return write_records([evaluation], folder, context=context, names=names)
 
@@ -165,6 +171,7 @@ def test_results_put_records_into_readme_cards_and_pictures(checkout, capsys):
     assert ours.endswith("| 12,800 | 0.25 |")
     figures = zoo.read_card("a", checkout / "models")["figures"]
     assert [f["suite"] for f in figures] == ["clean", "autoattack", "autoattack"]
+    assert {(f["dataset"], f["split"]) for f in figures} == {("digits", "test")}
     assert figures[1]["accuracy"] == evaluation.robust_accuracy[0.05]
     assert figures[1]["attacks"]
     assert (checkout / "results" / figures[1]["record"]).is_file()
@@ -195,12 +202,118 @@ def test_records_of_another_norm_or_dataset_have_no_place_in_a_table(checkout):
     assert (checkout / "README.md").read_text() == before
 
 
-def test_two_records_of_one_thing_are_told(checkout, capsys):
+def figures_of(checkout, model):
+    text = (checkout / "README.md").read_text()
+    (row,) = [line for line in text.splitlines() if line.startswith(f"| `{model}` |")]
+    return [cell.split() for cell in row.strip("| ").split(" | ")[2:-2]]
+
+
+def test_of_two_figures_of_one_thing_the_lower_counts(checkout):
     record(checkout / "results", "runs/a")
+    # Another seed, which found an error of every image between the two radii.
     record(checkout / "results", "runs/a", seed=6, sizes=np.full(20, 0.07))
+    assert show(checkout) == 0
+    clean, smaller, _, larger = figures_of(checkout, "a")
+    robust = make_evaluation("a").robust_accuracy
+    assert float(clean[0]) == 85
+    assert float(smaller[0]) == 100 * robust[0.05] == 60
+    assert float(larger[0]) == 0
+
+
+def test_two_models_of_one_name_are_refused(checkout, capsys):
+    (checkout / "models" / "a" / "card.json").unlink()
+    record(checkout / "results", "runs/a")
+    assert show(checkout) == 0
+    other = {"sha256": "cd" * 32}
+    record(checkout / "results", "runs/a", seed=6, about=other)
     assert show(checkout) == 2
-    error = capsys.readouterr().err
-    assert "_s5 and a_digits" in error
+    assert "is of another model" in capsys.readouterr().err
+
+
+def test_doubts_of_the_sanity_checks_stand_beside_the_figures(checkout):
+    record(checkout / "results", "runs/a")
+    assert show(checkout) == 0
+    assert "†" not in (checkout / "README.md").read_text()
+    record(checkout / "results", "runs/a", checks=(make_check(flagged=True),))
+    assert show(checkout) == 0
+    clean, smaller, _, larger = figures_of(checkout, "a")
+    assert "†" not in clean
+    assert smaller[-1] == larger[-1] == "†"
+    text = (checkout / "README.md").read_text()
+    assert "\n\n† `a`: Outputs lie in [0, 1].\n<!--" in text
+    figures = zoo.read_card("a", checkout / "models")["figures"]
+    assert [len(f["doubts"]) for f in figures] == [0, 1, 1]
+
+
+def test_attacks_that_are_no_match_have_columns_of_their_own(tmp_path):
+    record(tmp_path, "runs/a")
+    record(tmp_path, "runs/b", has_gradient=False)
+    for source in ("ab", "cd"):
+        lent = {
+            "models": {"other": {"sha256": source * 32}},
+            "transfer_from": ["other"],
+        }
+        record(tmp_path, "runs/c", context=lent)
+    found = {r.name: r.attacks for r in read_records(tmp_path)}
+    assert len(found) == 4
+    assert len(set(found.values())) == 4
+    assert {"autoattack", "black_box"} < set(found.values())
+
+
+def test_a_judged_model_that_lent_its_images_is_named(tmp_path):
+    evaluations = [make_evaluation("runs/a"), make_evaluation("runs/b")]
+    models = {"runs/a": {"sha256": "ab" * 32}, "runs/b": {"sha256": "cd" * 32}}
+    context = {**CONTEXT, "models": models, "transfer_from": ["runs/b"]}
+    names = {"runs/a": "a", "runs/b": "b"}
+    write_records(evaluations, tmp_path, context=context, names=names)
+    sources = {r.model: list(r.contents["sources"]) for r in read_records(tmp_path)}
+    assert sources == {"a": ["runs/b"], "b": []}
+
+
+def test_folders_of_pictures_are_told_apart(tmp_path):
+    for digest in ("ab", "cd"):
+        data = {"dataset": "image_folder", "split": "test"}
+        data["examples_sha256"] = digest * 32
+        record(tmp_path, "runs/a", context={"data": data})
+    assert len(read_records(tmp_path)) == 2
+
+
+def test_margins_stand_in_the_card(checkout):
+    record(checkout / "results", "runs/a", eps=())
+    assert show(checkout) == 0
+    figures = zoo.read_card("a", checkout / "models")["figures"]
+    assert [f["suite"] for f in figures] == ["clean", "margins"]
+    assert figures[1]["margins"] == make_evaluation("a", eps=()).margin_statistics()
+
+
+def test_pictures_are_checked_too(checkout, capsys):
+    record(checkout / "results", "runs/a")
+    assert show(checkout) == 0
+    path = checkout / "results" / "robust.png"
+    before = path.read_bytes()
+    path.unlink()
+    assert show(checkout, "--check") == 1
+    assert "robust.png" in capsys.readouterr().err
+    assert show(checkout) == 0
+    assert path.read_bytes() == before
+    record(checkout / "results", "runs/a", sizes=np.full(20, 0.07))
+    assert show(checkout, "--check") == 1
+    assert path.read_bytes() == before
+    assert show(checkout) == 0
+    assert path.read_bytes() != before
+    for kept in (checkout / "results").glob("a_*.json"):
+        kept.unlink()
+    assert show(checkout) == 0
+    assert not path.exists()
+
+
+def test_records_that_are_shown_nowhere_are_named(checkout, capsys):
+    record(checkout / "results", "runs/a")
+    assert show(checkout) == 0
+    assert "Shown nowhere" not in capsys.readouterr().out
+    record(checkout / "results", "runs/unknown")
+    assert show(checkout) == 0
+    assert "them: unknown_digits_linf" in capsys.readouterr().out
 
 
 def test_a_figure_changed_by_hand_is_found(checkout):
@@ -221,7 +334,8 @@ def test_a_model_without_a_record_has_no_row_and_no_line(checkout):
     figure = draw(plan.pictures[0], read_records(checkout / "results"), {})
     assert isinstance(figure, Figure)
     (legend,) = figure.legends
-    assert {text.get_text() for text in legend.texts} == {"a", "Theirs, as published"}
+    texts = {text.get_text() for text in legend.texts}
+    assert texts == {"a, 20 images", "Theirs, as published"}
 
 
 @pytest.mark.parametrize(
@@ -229,6 +343,17 @@ def test_a_model_without_a_record_has_no_row_and_no_line(checkout):
     [
         (lambda c: (c / "results" / "plan.json").unlink(), "plan.json"),
         (lambda c: (c / "results" / "plan.json").write_text("{}"), "published"),
+        (
+            lambda c: (c / "results" / "plan.json").write_text('{"published": []}'),
+            "plan.json",
+        ),
+        (
+            lambda c: (c / "results" / "x_y.json").write_text(
+                json.dumps({"kind": "record", "schema_version": SCHEMA_VERSION})
+            ),
+            "lacks a part",
+        ),
+        (lambda c: (c / "README.md").write_bytes(b"\xff"), "is not UTF-8"),
         (lambda c: (c / "results" / "x_y.json").write_text("{"), "x_y.json"),
         (lambda c: (c / "results" / "x_y.json").write_text("{}"), "evaluate again"),
         (lambda c: (c / "models" / "a" / "card.json").write_text("?"), "card.json"),
@@ -246,6 +371,7 @@ def test_a_model_without_a_record_has_no_row_and_no_line(checkout):
 def test_what_is_missing_or_damaged_is_named_and_nothing_is_lost(
     checkout, spoil, message, capsys
 ):
+    record(checkout / "results", "runs/a")
     spoil(checkout)
     before = {path: path.read_bytes() for path in checkout.rglob("*.*")}
     assert show(checkout) == 2
@@ -288,7 +414,9 @@ def test_from_a_run_to_a_published_model_and_its_figures(tmp_path, monkeypatch, 
     assert size < 0.6 * best
     again = [*arguments, "--name=twice"]
     assert publish.main(again) == 0
-    assert publish.main([*again, "--noweights"]) == 0
+    assert publish.main([*again, "--noweights"]) == 2
+    assert "--replace" in capsys.readouterr().err
+    assert publish.main([*again, "--noweights", "--replace"]) == 0
     assert not (tmp_path / "models" / "twice" / "saved_model").exists()
 
     images = mma_tf.data.load("digits").test.images_in_unit_range()[:40]
@@ -314,7 +442,12 @@ def test_from_a_run_to_a_published_model_and_its_figures(tmp_path, monkeypatch, 
     (tmp_path / "other").mkdir()
     (tmp_path / "run").rename(tmp_path / "other" / "mine")
     assert evaluate.main(["--model=mine", "--model=other/mine", *judge]) == 2
-    assert "mine twice" in capsys.readouterr().err
+    assert "Received: mine, mine" in capsys.readouterr().err
+    # Its weights are those before they were rounded.
+    assert evaluate.main(["--model=other/mine", *judge]) == 2
+    assert "the name mine is another model's" in capsys.readouterr().err
+    assert evaluate.main(["--model=mine", "--input_range=0,255", *judge]) == 2
+    assert "wants images in 0,1" in capsys.readouterr().err
     (tmp_path / "file").touch()
     nowhere = [part for part in judge if "record" not in part]
     assert evaluate.main(["--model=mine", *nowhere, "--record=file/in"]) == 2
@@ -344,6 +477,29 @@ def test_what_cannot_be_published_is_told(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("arguments", [["--replace"], []])
+@pytest.mark.parametrize(
+    ("models_dir", "name", "message"),
+    [
+        ("runs", "a", "apart from the run"),
+        (".", "runs", "apart from the run"),
+        (".", "docs", "is no published model"),
+    ],
+)
+def test_a_model_takes_the_place_of_nothing_else(
+    arguments, models_dir, name, message, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    for path in ("runs/a/summary.json", "docs/page.md"):
+        (tmp_path / path).parent.mkdir(parents=True)
+        (tmp_path / path).write_text("{}")
+    places = [f"--models_dir={models_dir}", f"--name={name}", "--run_dir=runs/a"]
+    assert publish.main([*places, *arguments]) == 2
+    assert message in capsys.readouterr().err
+    kept = {str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*.*")}
+    assert kept == {"runs/a/summary.json", "docs/page.md"}
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
@@ -371,7 +527,7 @@ def test_a_damaged_run_is_not_published(spoil, message, tmp_path, capsys):
     assert publish.main(arguments) == 0
     before = zoo.read_card("run", tmp_path / "models")
     spoil(run)
-    assert publish.main(arguments) == 2
+    assert publish.main([*arguments, "--replace"]) == 2
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
