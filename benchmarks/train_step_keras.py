@@ -221,7 +221,7 @@ def an_pgd_of(model: MMAModel, *, jit_compile: bool) -> Callable[..., Any]:
             labels,
             norm=model.norm,
             initial_eps=model.min_eps,
-            max_eps=model.max_eps,
+            max_eps=model.max_eps(images.shape[1:]),
             num_steps=model.attack_steps,
             num_search_steps=model.search_steps,
             step_size_factor=model.step_size_factor,

@@ -1,6 +1,7 @@
 """Which model of a training is the best one, and how robust it is at the end."""
 
 import dataclasses
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -8,6 +9,7 @@ import numpy as np
 from mma_tf.data.examples import ImageDataset
 from mma_tf.data.pipelines import evaluation_batches
 from mma_tf.evaluation.robustness import Judgement, Robustness, RobustnessMeter
+from mma_tf.norms.registry import get_norm
 from mma_tf.recipes.schema import Recipe
 from mma_tf.training.callbacks.margin_validation import AVERAGE_MARGIN
 from mma_tf.types import LogitsFn
@@ -27,15 +29,22 @@ def best_is_largest(recipe: Recipe) -> str:
     return "val_accuracy" if recipe.method == "standard" else AVERAGE_MARGIN
 
 
-def validation_judgement(recipe: Recipe) -> Judgement:
-    """Returns the attacks that choose the best model during training."""
-    max_eps = recipe.max_eps_factor * recipe.d_max
+def validation_judgement(
+    recipe: Recipe, image_shape: tuple[int, int, int]
+) -> Judgement:
+    """Returns the attacks that choose the best model during training.
+
+    Args:
+        recipe: Has their numbers.
+        image_shape: Height, width and channels.
+    """
+    diameter = get_norm(recipe.norm).diameter(math.prod(image_shape))
     return Judgement(
         norm=recipe.norm,
         eps=recipe.test_eps,
         step_size=recipe.test_step_size,
         num_steps=recipe.test_attack_steps,
-        max_eps=min(max_eps, 1.0) if recipe.norm == "linf" else max_eps,
+        max_eps=min(recipe.max_eps_factor * recipe.d_max, diameter),
         num_search_steps=recipe.search_steps or _SEARCH_STEPS,
     )
 
@@ -50,7 +59,7 @@ def judge_best(
     """Attacks a classifier on the first test images."""
     test = data.test.take(0, min(recipe.test_examples, len(data.test)))
     judge = dataclasses.replace(
-        validation_judgement(recipe), num_restarts=_CLOSING_RESTARTS
+        validation_judgement(recipe, data.image_shape), num_restarts=_CLOSING_RESTARTS
     )
     return RobustnessMeter(logits_fn, judge).measure(
         test.images_in_unit_range(), test.labels, seed=recipe.seed, on_batch=on_batch

@@ -21,7 +21,7 @@ from mma_tf.data.examples import Examples, ImageDataset
 from mma_tf.data.pipelines import training_batches
 from mma_tf.errors import UserError
 from mma_tf.evaluation.robustness import Robustness
-from mma_tf.export import export_classifier
+from mma_tf.export import DESCRIPTION, export_classifier
 from mma_tf.load import load_logits_fn
 from mma_tf.methods import make_classifier, make_schedule, make_trainable_model
 from mma_tf.recipes.schema import Recipe
@@ -144,7 +144,7 @@ def _choosing(
     validate = MarginValidation(
         validation.images_in_unit_range(),
         validation.labels,
-        validation_judgement(recipe),
+        validation_judgement(recipe, data.image_shape),
         every_steps=recipe.validate_every,
         last_step=recipe.train_steps,
         record_path=run.validations,
@@ -158,7 +158,7 @@ def _choosing(
         lambda at, value: export_classifier(
             model.classifier, run.best, _describe(recipe, data, at, {monitor: value})
         ),
-        best=max((line[monitor] for line in records), default=-math.inf),
+        best=_exported(run, records, monitor),
         monitor=monitor,
     )
     return validate, keep_best
@@ -227,17 +227,29 @@ def _note_versions(run: RunDirectory, say: Say) -> None:
         say(f"This run was begun with other versions ({changes}).")
 
 
+def _exported(run: RunDirectory, records: list[dict[str, Any]], monitor: str) -> float:
+    """Returns the value of the best model that was exported, -inf if none was."""
+    try:
+        step = json.loads((run.best / DESCRIPTION).read_text("utf-8"))["step"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return -math.inf
+    # What came after the newest checkpoint is forgotten, and made again.
+    return max(
+        (line[monitor] for line in records if line["step"] <= step), default=-math.inf
+    )
+
+
 def _catch_up(
     model: RobustModel,
     step: int,
     records: list[dict[str, Any]],
-    *callbacks: StepCallback,
+    validate: StepCallback,
+    keep_best: StepCallback,
 ) -> None:
-    """Makes the validation that was due at `step` and cut short by a kill."""
-    if any(line["step"] == step for line in records):
-        return
-    logs: dict[str, Any] = {}
-    for callback in callbacks:
+    """Makes the validation, or the export, that a kill at `step` cut short."""
+    done = [line for line in records if line["step"] == step]
+    logs: dict[str, Any] = dict(done[-1]) if done else {}
+    for callback in [keep_best] if done else [validate, keep_best]:
         callback.set_model(model)
         callback.step = step
         if step:

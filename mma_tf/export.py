@@ -10,11 +10,11 @@ import tensorflow as tf
 
 from mma_tf.errors import RunError, UserError, reason_of
 from mma_tf.files import replace_directory, sha256_of, write_text_atomically
+from mma_tf.models.precision import in_float32
 from mma_tf.types import Tensor
 from mma_tf.zoo import CARD, SAVED_MODEL
 
 DESCRIPTION = "classifier.json"
-_HALF = ("float16", "bfloat16")
 
 
 def export_classifier(
@@ -87,30 +87,6 @@ def export_compactly(
     )
 
 
-def in_float32(classifier: keras.Model) -> keras.Model:
-    """Returns a classifier with the same weights that computes in float32.
-
-    In half precision, logits round to ties and small gradients to zero: attacks then
-    find less than there is. `classifier` itself is returned if it computes in float32
-    or float64 already, or if Keras cannot make it anew from its configuration, as it
-    cannot with a subclass of `keras.Model`.
-
-    Args:
-        classifier: A built Keras model.
-    """
-    layers = classifier._flatten_layers(include_self=False)
-    if not any(layer.compute_dtype in _HALF for layer in layers):
-        return classifier
-    try:
-        twin = keras.models.clone_model(
-            classifier, clone_function=_in_float32, recursive=True
-        )
-    except (ValueError, TypeError, NotImplementedError):
-        return classifier
-    twin.set_weights(classifier.get_weights())
-    return twin
-
-
 def _write(
     directory: pathlib.Path,
     save: Callable[[str], None],
@@ -171,10 +147,3 @@ class _Stored(tf.Module):
             tf.Variable(variable.value, trainable=False)
             for variable in classifier.non_trainable_variables
         ]
-
-
-def _in_float32(layer: keras.Layer) -> keras.Layer:
-    config = layer.get_config()
-    if layer.compute_dtype in _HALF:
-        config["dtype"] = "float32"
-    return type(layer).from_config(config)

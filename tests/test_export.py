@@ -6,7 +6,8 @@ import pytest
 import tensorflow as tf
 
 from mma_tf import models
-from mma_tf.export import SAVED_MODEL, export_classifier, in_float32
+from mma_tf.export import SAVED_MODEL, export_classifier
+from mma_tf.models.precision import in_float32
 
 
 def within(classifier):

@@ -119,18 +119,35 @@ def _complete(
     numbers: Mapping[str, Any], overrides: Mapping[str, Any]
 ) -> tuple[dict[str, Any], list[str]]:
     """Puts the user's numbers in, and fits those that depend on them."""
+    usual = numbers["train_steps"]
     numbers = {**numbers, **overrides}
     if "learning_rate" in overrides and "learning_rate_steps" not in overrides:
         # A rate of the user's own is not bound to the steps of the recipe's.
         numbers["learning_rate_steps"] = ()
+    notes = []
+    steps = numbers["train_steps"]
+    bounds = numbers.get("learning_rate_steps", ())
+    fitted = _fitted(bounds, steps, usual)
+    # Among a handful of steps there is no room for them.
+    has_room = sorted({0, *fitted}) == [0, *fitted]
+    if has_room and fitted != bounds and "learning_rate_steps" not in overrides:
+        numbers["learning_rate_steps"] = fitted
+        notes = [
+            f"learning_rate_steps is {format_value(fitted)}, as train_steps is {steps}."
+        ]
     numbers.setdefault("eps", numbers["test_eps"])
     if "min_eps" not in overrides and numbers["min_eps"] > numbers["d_max"] > 0:
         numbers["min_eps"] = numbers["d_max"] / 2
-        return numbers, [
+        notes.append(
             f"min_eps is lowered to {format_number(numbers['min_eps'])}, half of dmax, "
             "since a search cannot start beyond dmax."
-        ]
-    return numbers, []
+        )
+    return numbers, notes
+
+
+def _fitted(bounds: tuple[int, ...], steps: int, usual: int) -> tuple[int, ...]:
+    """Returns steps of a training that is longer or shorter than usual."""
+    return tuple(bound * steps // usual for bound in bounds)
 
 
 def _derive(
@@ -175,9 +192,8 @@ def _fit_steps(numbers: dict[str, Any], num_train: int) -> None:
     wanted = _EPOCHS * num_train // numbers["batch_size"]
     steps = max(usual, min(wanted, _MOST_STEPS))
     numbers["train_steps"] = steps
-    numbers["learning_rate_steps"] = tuple(
-        step * steps // usual for step in numbers["learning_rate_steps"]
-    )
+    bounds = numbers.get("learning_rate_steps", ())
+    numbers["learning_rate_steps"] = _fitted(bounds, steps, usual)
     numbers["validate_every"] = numbers["validate_every"] * steps // usual
 
 
@@ -219,6 +235,10 @@ def to_command(recipe: Recipe) -> str:
         # A number that is set can change what others are by default.
         while (found := _resolved(recipe, needed)) != recipe:
             needed |= {n for n in names if getattr(recipe, n) != getattr(found, n)}
+        for name in sorted(needed):
+            # One that is set can have made another one right.
+            if _resolved(recipe, needed - {name}) == recipe:
+                needed.remove(name)
         is_ours = recipe.recipe != "paper"
         names = [n for n in names if n in needed or (is_ours and n == "recipe")]
     flags = [_flag(recipe, name) for name in (*_COMMAND_BEGINS, *names)]

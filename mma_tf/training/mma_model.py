@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -144,12 +145,15 @@ class MMAModel(RobustModel):
             MarginMemory(num_examples) if num_examples and margin_memory else None
         )
 
-    @property
-    def max_eps(self) -> float:
-        """The longest length that the search looks at: a little above `d_max`."""
+    def max_eps(self, image_shape: Sequence[int]) -> float:
+        """Returns the longest length that the search looks at, a little above `d_max`.
+
+        Args:
+            image_shape: Height, width and channels.
+        """
         # The box is never left, so beyond its diameter there is nothing to find.
-        longest = self.max_eps_factor * self.d_max
-        return min(longest, 1.0) if self.norm == "linf" else longest
+        diameter = get_norm(self.norm).diameter(math.prod(image_shape))
+        return min(self.max_eps_factor * self.d_max, diameter)
 
     def objective(self, batch: Batch, tape: tf.GradientTape) -> Objective:
         clean_logits = self.logits(batch.images)
@@ -161,7 +165,7 @@ class MMAModel(RobustModel):
                 batch.labels,
                 norm=self.norm,
                 initial_eps=self._initial_eps(batch),
-                max_eps=self.max_eps,
+                max_eps=self.max_eps(batch.images.shape[1:]),
                 num_steps=self._num_attack_steps(),
                 num_search_steps=self.search_steps,
                 step_size_factor=self.step_size_factor,

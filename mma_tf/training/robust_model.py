@@ -11,6 +11,7 @@ from mma_tf.losses.cross_entropy import cross_entropy
 from mma_tf.models.inference import at_least_float32, inference_logits_fn
 from mma_tf.models.logits import check_logits
 from mma_tf.noise import fold_in
+from mma_tf.training.averaging import MovingStatistics, averaging_optimizer
 from mma_tf.training.reduction import mean_over_global_batch, share_of_replica
 from mma_tf.types import LogitsFn, Tensor
 
@@ -97,6 +98,9 @@ class RobustModel(keras.Model):
             aggregation="only_first_replica",
             name="steps_done",
         )
+        self.moving_statistics: MovingStatistics | None = None
+        if classifier.built:
+            self.moving_statistics = MovingStatistics(classifier)
         self.trackers = [keras.metrics.Mean(name=name) for name in self.reported]
 
     def objective(self, batch: Batch, tape: tf.GradientTape) -> Objective:
@@ -116,6 +120,8 @@ class RobustModel(keras.Model):
         shape = input_shape["image"] if isinstance(input_shape, dict) else input_shape
         if not self.classifier.built:
             self.classifier.build(shape)
+        if self.moving_statistics is None:
+            self.moving_statistics = MovingStatistics(self.classifier)
         self.built = True
 
     def call(self, inputs: Any, training: bool | None = None) -> Tensor:
@@ -147,6 +153,18 @@ class RobustModel(keras.Model):
         metrics = list(metrics) if metrics is not None else None
         super().compile(optimizer=optimizer, metrics=metrics, **kwargs)
 
+    def fit(self, *args: Any, **kwargs: Any) -> keras.callbacks.History:
+        """Trains the classifier, as `keras.Model.fit` does.
+
+        An optimiser that averages weights leaves the averages in the classifier at the
+        end, as Keras' own do, and those of batch normalisation's statistics with them
+        (build a classifier that does not know its input before: `model.build(shape)`).
+        """
+        history = super().fit(*args, **kwargs)
+        if averaging_optimizer(self) is not None and self.moving_statistics is not None:
+            self.moving_statistics.put_in()
+        return history
+
     def logits(self, images: Tensor) -> Tensor:
         """Returns the classifier's logits in training mode, in float32 at least."""
         return at_least_float32(self.classifier(images, training=True))
@@ -169,6 +187,7 @@ class RobustModel(keras.Model):
             loss = self.optimizer.scale_loss(loss)
         self.optimizer.apply(tape.gradient(loss, weights), weights)
         self.after_update(batch, objective.report)
+        self._average_statistics()
         # The optimiser's own count stands still where a float16 step is skipped.
         self.steps_done.assign_add(1)
         for tracker in self.trackers:
@@ -183,6 +202,14 @@ class RobustModel(keras.Model):
         results = self.compute_metrics(images, labels, logits)
         trained = {tracker.name for tracker in self.trackers}
         return {name: value for name, value in results.items() if name not in trained}
+
+    def _average_statistics(self) -> None:
+        """Lets the averaged statistics follow, as the optimiser does its weights."""
+        optimizer = averaging_optimizer(self)
+        if optimizer is not None and self.moving_statistics is not None:
+            is_first = self.steps_done.value == 0
+            momentum = tf.where(is_first, 0.0, optimizer.ema_momentum)
+            self.moving_statistics.update(momentum)
 
     def _penalty(self, dtype: tf.DType) -> Tensor:
         """Returns coupled L2, and what the classifier's own regularisers add."""

@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from mma_tf import experiment
 from mma_tf.cli.train import main
+from mma_tf.errors import RunError
+from mma_tf.export import export_classifier
 from tests.integration.command import (
     SMALL,
     exported_weights,
@@ -387,3 +390,37 @@ def test_a_foreign_folder_is_left_alone(capsys, monkeypatch, tmp_path):
     assert main([*SMALL, "--run_dir=mine"]) == 2
     assert "not a run of this program" in capsys.readouterr().err
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.tex"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("at", [0, 1])
+def test_a_best_model_whose_export_was_cut_short_is_exported_after_all(
+    at, tmp_path, monkeypatch, capsys
+):
+    flags = [*SMALL, "--nodeterministic"]
+    monkeypatch.chdir(tmp_path)
+    assert main([*flags, "--run_dir=whole"]) == 0
+    calls = []
+
+    def export(*arguments):
+        calls.append(arguments)
+        if len(calls) == at + 1:
+            raise RunError("The disk is full.")
+        export_classifier(*arguments)
+
+    monkeypatch.setattr(experiment, "export_classifier", export)
+    cut = [*flags, "--run_dir=cut"]
+    assert main(cut) == 1
+    # The validation itself was recorded.
+    assert len(recorded_margins(tmp_path / "cut")) == at + 1
+    assert main(cut) == 0
+    best = int(np.argmax(recorded_margins(tmp_path / "cut")))
+    described = json.loads((tmp_path / "cut/best/classifier.json").read_text())
+    summary = json.loads((tmp_path / "cut/summary.json").read_text())
+    assert described["step"] == summary["best_step"] == 6 * (best + 1)
+    pairs = zip(
+        exported_weights(tmp_path / "whole" / "best"),
+        exported_weights(tmp_path / "cut" / "best"),
+        strict=True,
+    )
+    assert all(np.allclose(ours, theirs, atol=1e-4) for ours, theirs in pairs)

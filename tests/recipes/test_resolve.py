@@ -2,7 +2,7 @@
 
 import pytest
 
-from mma_tf.recipes.resolve import resolve
+from mma_tf.recipes.resolve import resolve, to_command
 
 
 def derive(image_shape, num_train=20_000):
@@ -39,3 +39,26 @@ def test_tiny_images_are_seen_often_however_many_they_are(num_train, epochs):
 def test_what_is_no_number_of_a_recipe_cannot_be_overridden(name):
     with pytest.raises(ValueError, match=name):
         resolve("mnist", "linf", overrides={name: "linf"})
+
+
+def test_a_shorter_training_lowers_its_learning_rate_sooner():
+    usual = resolve("cifar10", "linf")
+    assert not any("learning_rate_steps" in note for note in usual.notes)
+    found = resolve("cifar10", "linf", overrides={"train_steps": 10_000})
+    assert found.recipe.learning_rate_steps == (4000, 6000, 8000)
+    assert any("4000,6000,8000" in note for note in found.notes)
+    own = {"train_steps": 40_000, "learning_rate_steps": (1, 2, 3)}
+    assert resolve("cifar10", "linf", overrides=own).recipe.learning_rate_steps == (
+        1,
+        2,
+        3,
+    )
+    # Among a handful of steps there is no room: the rate stays the first one.
+    few = resolve("cifar10", "linf", overrides={"train_steps": 2}).recipe
+    assert few.learning_rate_steps == usual.recipe.learning_rate_steps
+
+
+@pytest.mark.parametrize("steps", [2, 999, 10_000, 100_000])
+def test_the_command_of_a_shorter_training_gives_its_recipe_again(steps):
+    found = resolve("cifar10", "l2", overrides={"train_steps": steps}).recipe
+    assert "--learning_rate_steps" not in to_command(found)

@@ -9,6 +9,8 @@ import pytest
 import tensorflow as tf
 
 from mma_tf import MMAModel, UserError, losses
+from mma_tf.best_model import validation_judgement
+from mma_tf.recipes import resolve
 from mma_tf.training import PGDModel, StandardModel, TRADESModel
 from tests.attacks.test_attacks import golden_network
 from tests.classifiers import random_examples, small_network
@@ -128,6 +130,22 @@ def test_wrong_examples_are_trained_on_as_they_are_and_remembered_as_zero():
     for first, second in zip(weights_of(model), weights_of(plain), strict=True):
         np.testing.assert_allclose(first, second, rtol=0, atol=1e-6)
     np.testing.assert_array_equal(model.memory.eps.numpy(), np.zeros(8))
+
+
+@pytest.mark.parametrize(("norm", "diameter"), [("linf", 1.0), ("l2", 6.0)])
+def test_the_search_ends_where_the_box_does(norm, diameter):
+    images, labels = random_examples(np.random.default_rng(0), 8)
+    d_max = 0.99 * diameter
+    settings = {"d_max": d_max, "max_eps_factor": 2.0, "margin_memory": False}
+    model = make(small_network(), norm=norm, **settings)
+    assert model.max_eps(images.shape[1:]) == diameter
+    assert model.max_eps((60, 60, 1)) == min(2 * d_max, 1 if norm == "linf" else 60)
+    model.compile(sgd())
+    history = model.fit(images, labels, verbose=0).history
+    assert 0 <= history["eps"][0] <= diameter
+    judge = resolve("digits", norm, overrides={"d_max": 0.99, "max_eps_factor": 9.0})
+    found = validation_judgement(judge.recipe, (2, 2, 1)).max_eps
+    assert found == (1.0 if norm == "linf" else 2.0)
 
 
 def test_memory_keeps_margins_by_index_and_starts_the_next_search_there(monkeypatch):

@@ -12,8 +12,8 @@ import numpy as np
 import tensorflow as tf
 
 from mma_tf.evaluation.robustness import Judgement, Robustness, RobustnessMeter
-from mma_tf.training.averaging import averaged_weights
-from mma_tf.training.callbacks.step_callback import StepCallback, logits_fn_of
+from mma_tf.training.callbacks.judged import Judged
+from mma_tf.training.callbacks.step_callback import StepCallback
 
 AVERAGE_MARGIN = "val_average_margin"
 
@@ -28,7 +28,7 @@ class MarginValidation(StepCallback):
     `val_above_max_eps` (see `Robustness.summary`), so that callbacks listed after this
     one can monitor them: Keras' `ModelCheckpoint(monitor="val_average_margin",
     mode="max")`, `EarlyStopping`, or `BestByMargin`. If the optimiser keeps averaged
-    weights, those are judged.
+    weights, those are judged, and in float32 whatever the training computes in.
 
     Args:
         images: `[examples, height, width, channels]`, floating, in [0, 1].
@@ -73,7 +73,7 @@ class MarginValidation(StepCallback):
         self.on_batch = on_batch
         self.reset_metrics = reset_metrics
         self._begins_anew = False
-        self._meter: RobustnessMeter | None = None
+        self._meter: tuple[RobustnessMeter, Judged] | None = None
         self._writer: tf.summary.SummaryWriter | None = None
 
     def on_train_batch_begin(
@@ -109,8 +109,9 @@ class MarginValidation(StepCallback):
 
     def _validate(self, logs: dict[str, Any]) -> None:
         started = time.perf_counter()
-        with averaged_weights(self.model):
-            found = self._get_meter().measure(
+        meter, judged = self._get_meter()
+        with judged.now():
+            found = meter.measure(
                 self.images, self.labels, seed=self.seed, on_batch=self.on_batch
             )
         seconds = time.perf_counter() - started
@@ -120,10 +121,10 @@ class MarginValidation(StepCallback):
         self._write_events(numbers, found)
         self._begins_anew = self.reset_metrics and self.every_steps is not None
 
-    def _get_meter(self) -> RobustnessMeter:
+    def _get_meter(self) -> tuple[RobustnessMeter, Judged]:
         if self._meter is None:
-            logits_fn = logits_fn_of(self.model)
-            self._meter = RobustnessMeter(logits_fn, self.judgement)
+            judged = Judged(self.model)
+            self._meter = RobustnessMeter(judged.logits_fn, self.judgement), judged
         return self._meter
 
     def _write_record(

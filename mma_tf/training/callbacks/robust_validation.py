@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from mma_tf.evaluation.judging import evaluate
-from mma_tf.training.averaging import averaged_weights
-from mma_tf.training.callbacks.step_callback import StepCallback, logits_fn_of
+from mma_tf.training.callbacks.judged import Judged
+from mma_tf.training.callbacks.step_callback import StepCallback
 from mma_tf.types import NormName
 
 
@@ -16,7 +16,8 @@ class RobustValidation(StepCallback):
 
     With several radii the logs get the average over them, and
     `val_robust_accuracy_<eps>` for each. Callbacks listed after this one can monitor
-    them. If the optimiser keeps averaged weights, those are judged.
+    them. If the optimiser keeps averaged weights, those are judged, and in float32
+    whatever the training computes in.
 
     Args:
         images: `[examples, height, width, channels]`, floating, in [0, 1].
@@ -61,9 +62,10 @@ class RobustValidation(StepCallback):
             self._validate(logs if logs is not None else {})
 
     def _validate(self, logs: dict[str, Any]) -> None:
-        with averaged_weights(self.model):
+        judged = Judged(self.model)
+        with judged.now():
             found = evaluate(
-                logits_fn_of(self.model),
+                judged.logits_fn,
                 self.images,
                 self.labels,
                 norm=self.norm,

@@ -4,9 +4,6 @@ from typing import Any
 
 import keras
 
-from mma_tf.models.inference import inference_logits_fn
-from mma_tf.types import LogitsFn
-
 
 class StepCallback(keras.callbacks.Callback):
     """Calls `on_step_end(step, logs)` with the number of training steps ever done.
@@ -40,9 +37,3 @@ def steps_done(model: keras.Model) -> int:
     """Returns how many training steps `model` has made."""
     own = getattr(model, "steps_done", None)
     return int(own.numpy() if own is not None else model.optimizer.iterations.numpy())
-
-
-def logits_fn_of(model: keras.Model) -> LogitsFn:
-    """Returns the classifier that `model` trains, or is, as every attack sees it."""
-    own = getattr(model, "inference_logits_fn", None)
-    return own if own is not None else inference_logits_fn(model)

@@ -15,6 +15,7 @@ from tensorboard.backend.event_processing.event_file_loader import EventFileLoad
 from mma_tf.errors import RunError, UserError
 from mma_tf.evaluation import Judgement, RobustnessMeter
 from mma_tf.models.inference import inference_logits_fn
+from mma_tf.models.precision import in_float32
 from mma_tf.training import StandardModel
 from mma_tf.training.averaging import averaged_weights
 from mma_tf.training.callbacks import (
@@ -128,6 +129,19 @@ def test_validates_a_plain_keras_model_at_the_end_of_each_epoch():
     summary = meter.measure(IMAGES[:10], LABELS[:10]).summary()
     for name, value in summary.items():
         assert history[f"val_{name}"][-1] == value
+
+
+def test_a_classifier_in_half_precision_is_judged_as_the_float_model_it_becomes():
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    model = plain_model()
+    spy = Spy()
+    fit(model, validation(every_steps=1), spy)
+    twin = in_float32(model)
+    assert twin is not model
+    meter = RobustnessMeter(inference_logits_fn(twin), JUDGEMENT)
+    summary = meter.measure(IMAGES[:10], LABELS[:10]).summary()
+    for name, value in summary.items():
+        assert spy.steps[-1][f"val_{name}"] == value
 
 
 def test_validates_every_so_many_steps_over_epochs_and_at_the_last():
