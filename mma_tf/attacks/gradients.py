@@ -6,7 +6,11 @@ from typing import Any
 import tensorflow as tf
 
 from mma_tf.devices import has_gpu
+from mma_tf.per_example import over_pixels
 from mma_tf.types import Tensor
+
+# Of a float32's bits.
+_EXPONENT = 0x7F800000
 
 ValuesFn = Callable[[Tensor], tuple[Tensor, Tensor]]
 
@@ -17,7 +21,7 @@ def value_and_gradient(
     """Returns `(values, logits) = function(points)`, and `finite` gradients of values.
 
     Args:
-        function: Points `[batch, ...]` to values `[batch]` and logits.
+        function: Points `[batch, ...]` to logits, and to values `[batch]` of these.
         points: `[batch, ...]`.
 
     Raises:
@@ -25,11 +29,20 @@ def value_and_gradient(
     """
 
     def compute(points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
+        # Persistent: it is asked twice.
+        with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
             tape.watch(points)
             values, logits = function(points)
-        gradients = tape.gradient(values, points)
-        if gradients is None:
+        slopes = tape.gradient(values, logits)
+        gradients = None
+        if slopes is not None:
+            # A confident loss' slopes are too small for a network in float16, and the
+            # attack would stand still.
+            units = _powers_of_two_below(slopes)
+            gradients = tape.gradient(logits, points, output_gradients=slopes / units)
+        if gradients is not None:
+            gradients *= over_pixels(tf.cast(units, gradients.dtype), gradients)
+        else:
             raise ValueError(
                 "Invalid `logits_fn`: expected a function whose gradient can be taken. "
                 "Received: one with none (the black-box attacks need none)"
@@ -49,6 +62,23 @@ def finite(gradients: Tensor) -> Tensor:
     is_known = tf.cast(gradients == gradients, gradients.dtype)
     known = tf.math.multiply_no_nan(gradients, is_known)
     return tf.clip_by_value(known, known.dtype.min, known.dtype.max)
+
+
+def _powers_of_two_below(slopes: Tensor) -> Tensor:
+    """Returns, for each example, the power of two up to its largest slope, `[batch]`.
+
+    To divide by it, and to multiply, rounds nothing. It is 1 where there is no slope,
+    or one that is no number.
+
+    Args:
+        slopes: `[batch, classes]`.
+    """
+    largest = tf.cast(tf.reduce_max(tf.abs(slopes), axis=1, keepdims=True), tf.float32)
+    # The exponent alone, without the digits, is such a power.
+    exponent = tf.bitcast(largest, tf.int32) & _EXPONENT
+    powers = tf.bitcast(exponent, tf.float32)
+    is_power = (exponent > 0) & (exponent < _EXPONENT)
+    return tf.cast(tf.where(is_power, powers, tf.ones_like(powers)), slopes.dtype)
 
 
 def _apart(compute: Callable[..., Any]) -> Callable[..., Any]:

@@ -51,6 +51,40 @@ def test_slopes_that_are_not_numbers_move_nothing():
     np.testing.assert_array_equal(gradients, [[0.0, 0.0]])
 
 
+def test_a_confident_network_in_float16_still_has_a_slope():
+    kernel = np.random.default_rng(0).normal(size=(4, 3)) * 1e-2
+
+    def gradient_of(dtype, scale):
+        def losses(points):
+            weights = tf.constant(kernel, dtype)
+            logits = tf.cast(tf.cast(points, dtype) @ weights, tf.float32)
+            # So sure of the first class that float16 knows no slope as small.
+            values = scale * logits[:, 1]
+            return values, logits
+
+        return value_and_gradient(losses, tf.ones([2, 4]))[1].numpy()
+
+    exact = gradient_of(tf.float32, 1e-8)
+    assert np.all(exact != 0)
+    np.testing.assert_allclose(gradient_of(tf.float16, 1e-8), exact, rtol=2e-3)
+
+
+@pytest.mark.parametrize("scale", [1e-38, 1e-30, 3.0, 1e30])
+def test_slopes_of_any_size_are_exact(scale):
+    points = tf.constant([[1.0, 2.0], [3.0, -4.0], [0.0, 0.0]])
+    weights = tf.constant([[1.0, -0.3], [0.7, 2.0]])
+
+    def scaled(points):
+        logits = points @ weights
+        return scale * tf.reduce_sum(logits**2, axis=1) / 100, logits
+
+    with tf.GradientTape() as tape:
+        tape.watch(points)
+        values, _ = scaled(points)
+    expected = tape.gradient(values, points)
+    np.testing.assert_array_equal(value_and_gradient(scaled, points)[1], expected)
+
+
 def test_a_function_without_gradient_is_refused():
     with pytest.raises(ValueError, match="whose gradient can be taken"):
         value_and_gradient(
