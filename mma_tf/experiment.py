@@ -21,9 +21,15 @@ from mma_tf.data.examples import Examples, ImageDataset
 from mma_tf.data.pipelines import training_batches
 from mma_tf.errors import UserError
 from mma_tf.evaluation.robustness import Robustness
-from mma_tf.export import DESCRIPTION, export_classifier
+from mma_tf.export import (
+    ARCHITECTURE,
+    DESCRIPTION,
+    architecture_of,
+    export_classifier,
+)
 from mma_tf.load import load_logits_fn
 from mma_tf.methods import make_classifier, make_schedule, make_trainable_model
+from mma_tf.models.registry import NETWORKS
 from mma_tf.recipes.schema import Recipe
 from mma_tf.run_directory import RunDirectory
 from mma_tf.strategy import xla_pays
@@ -156,7 +162,9 @@ def _choosing(
     monitor = best_is_largest(recipe)
     keep_best = BestByMargin(
         lambda at, value: export_classifier(
-            model.classifier, run.best, _describe(recipe, data, at, {monitor: value})
+            model.classifier,
+            run.best,
+            _describe(recipe, data, model, at, {monitor: value}),
         ),
         best=_exported(run, records, monitor),
         monitor=monitor,
@@ -179,7 +187,7 @@ def _close(
         export_classifier(
             model.classifier,
             run.last,
-            _describe(recipe, data, recipe.train_steps, {monitor: value}),
+            _describe(recipe, data, model, recipe.train_steps, {monitor: value}),
         )
     say("Closing evaluation of the best model on the test images.")
     # What is judged is the SavedModel itself, as a user will load it.
@@ -257,8 +265,13 @@ def _catch_up(
 
 
 def _describe(
-    recipe: Recipe, data: ImageDataset, step: int, validation: dict[str, float]
+    recipe: Recipe,
+    data: ImageDataset,
+    model: RobustModel,
+    step: int,
+    validation: dict[str, float],
 ) -> dict[str, Any]:
+    is_own = recipe.network not in NETWORKS
     return {
         "input": {"shape": list(data.image_shape), "range": [0.0, 1.0]},
         "output": "logits",
@@ -267,6 +280,8 @@ def _describe(
         **validation,
         "recipe": dataclasses.asdict(recipe),
         "versions": describe_versions(),
+        # What `mma_tf.load_model` builds anew, without the user's file.
+        **({ARCHITECTURE: architecture_of(model.classifier)} if is_own else {}),
     }
 
 

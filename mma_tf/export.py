@@ -15,6 +15,8 @@ from mma_tf.types import Tensor
 from mma_tf.zoo import CARD, SAVED_MODEL
 
 DESCRIPTION = "classifier.json"
+# In it, of a network of the user's own: Keras' configuration of the classifier.
+ARCHITECTURE = "architecture"
 
 
 def export_classifier(
@@ -85,6 +87,17 @@ def export_compactly(
         lambda folder: tf.saved_model.save(stored, folder, signatures=signatures),
         lambda saved_model: {CARD: {**card, "sha256": sha256_of(saved_model)}},
     )
+
+
+def architecture_of(classifier: keras.Model) -> dict[str, Any] | None:
+    """Returns Keras' configuration of a classifier that computes in float32.
+
+    None if it has none, as some subclasses of `keras.Model`.
+    """
+    try:
+        return json.loads(in_float32(classifier).to_json())
+    except (NotImplementedError, TypeError, ValueError):
+        return None
 
 
 def _write(

@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from mma_tf.errors import UserError, reason_of
-from mma_tf.export import DESCRIPTION, restored
+from mma_tf.export import ARCHITECTURE, DESCRIPTION, restored
 from mma_tf.load import find_model
 from mma_tf.models.registry import build
 from mma_tf.zoo import CARD
@@ -35,35 +35,41 @@ def load_model(name: str | pathlib.Path) -> keras.Model:
     """
     saved_model = find_model(name)
     about = _description(saved_model)
+    policy = keras.config.dtype_policy()
+    # The network is built for float32, whatever the caller's own models compute in.
+    keras.config.set_dtype_policy("float32")
     try:
-        recipe, shape = about["recipe"], tuple(about["input"]["shape"])
-        number, sizes = len(about["class_names"]), (recipe["depth"], recipe["width"])
-        network = recipe["network"]
+        classifier = _network(about)
     except (KeyError, TypeError) as error:
         raise UserError(
             f"Invalid model: the description beside {saved_model} lacks {error}; give "
             "a model that this version of bin/train or bin/publish has made."
         ) from error
-    policy = keras.config.dtype_policy()
-    # The network is built for float32, whatever the caller's own models compute in.
-    keras.config.set_dtype_policy("float32")
-    try:
-        classifier = build(
-            network,
-            input_shape=shape,
-            num_classes=number,
-            depth=sizes[0],
-            width=sizes[1],
-        )
-    except UserError as error:
+    except ValueError as error:
         raise UserError(
             f"Invalid model: {saved_model} is of a network that cannot be built here "
-            f"({error}); load it by tf.saved_model.load."
+            f"({reason_of(error)}); load it by tf.saved_model.load."
         ) from error
     finally:
         keras.config.set_dtype_policy(policy)
     _restore_weights(classifier, saved_model)
     return classifier
+
+
+def _network(about: dict[str, Any]) -> keras.Model:
+    """Returns the network that a description tells of, its weights still to come."""
+    architecture = about.get(ARCHITECTURE)
+    if architecture is not None:
+        # Keras runs no code that a configuration brings along.
+        return keras.models.model_from_json(json.dumps(architecture))
+    recipe = about["recipe"]
+    return build(
+        recipe["network"],
+        input_shape=tuple(about["input"]["shape"]),
+        num_classes=len(about["class_names"]),
+        depth=recipe["depth"],
+        width=recipe["width"],
+    )
 
 
 def _description(saved_model: pathlib.Path) -> dict[str, Any]:

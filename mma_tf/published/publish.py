@@ -6,7 +6,7 @@ import pathlib
 from typing import Any
 
 from mma_tf.errors import UserError
-from mma_tf.export import DESCRIPTION, export_compactly
+from mma_tf.export import ARCHITECTURE, DESCRIPTION, export_compactly
 from mma_tf.files import recover_directory, replace_directory, sha256_of
 from mma_tf.recipes.resolve import to_command
 from mma_tf.recipes.schema import Recipe
@@ -76,6 +76,7 @@ def _card(
         "command": to_command(recipe),
         "seed": recipe.seed,
         **{name: about[name] for name in ("input", "output", "class_names")},
+        **({ARCHITECTURE: about[ARCHITECTURE]} if ARCHITECTURE in about else {}),
         "weights": "kernels of 16 bits, all else in float32; computes in float32"
         if keeps_weights
         else "not kept",

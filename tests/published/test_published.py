@@ -4,6 +4,7 @@ import dataclasses
 import json
 import pathlib
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -456,6 +457,39 @@ def test_from_a_run_to_a_published_model_and_its_figures(tmp_path, monkeypatch, 
     assert "train it by bin/train" in capsys.readouterr().err
     assert evaluate.main(["--model=mime", *judge]) == 2
     assert "did you mean mine?" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
+def test_a_network_of_the_users_own_is_built_without_its_file(
+    precision, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(zoo, "FOLDER", tmp_path / "models")
+    keras.config.set_dtype_policy(precision)
+    own = keras.Sequential(
+        [
+            keras.Input((8, 8, 1)),
+            keras.layers.Conv2D(4, 3),
+            keras.layers.BatchNormalization(),
+            keras.layers.ReLU(),
+            keras.layers.Flatten(),
+            keras.layers.Dense(10),
+        ]
+    )
+    own.save("own.keras")
+    flags = [*SMALL, "--nodeterministic", "--network=own.keras", "--run_dir=run"]
+    assert train.main([*flags, f"--precision={precision}"]) == 0
+    (tmp_path / "own.keras").unlink()
+    assert publish.main(["--run_dir=run", "--models_dir=models"]) == 0
+    images = mma_tf.data.load("digits").test.images_in_unit_range()[:10]
+    judged = tf.saved_model.load(tmp_path / "run" / "best" / "saved_model")
+    for name in ("run/best", zoo.FOLDER / "run"):
+        loaded = mma_tf.load_model(name)
+        assert loaded.compute_dtype == "float32"
+        np.testing.assert_allclose(
+            loaded(images), judged.serve(images), rtol=1e-2, atol=1e-2
+        )
 
 
 @pytest.mark.parametrize(
