@@ -83,6 +83,7 @@ def make_model(
             search_steps=recipe.search_steps,
             fixed_eps=recipe.eps,
             step_size_factor=recipe.step_size_factor,
+            step_decay=recipe.step_decay,
             max_eps_factor=recipe.max_eps_factor,
             clean_loss_coeff=recipe.clean_loss_coeff,
             margin_memory=recipe.margin_memory,
@@ -96,6 +97,7 @@ def make_model(
         "eps": recipe.eps,
         "attack_steps": recipe.attack_steps,
         "step_size_factor": recipe.step_size_factor,
+        "step_decay": recipe.step_decay,
     }
     if recipe.method == "trades":
         return TRADESModel(classifier, beta=recipe.trades_beta, **attack, **common)

@@ -23,6 +23,7 @@ def an_pgd(
     num_steps: int | Tensor,
     num_search_steps: int = 10,
     step_size_factor: float = 2.5,
+    step_decay: bool = False,
     random_start: bool = True,
     seed: Seed = 0,
 ) -> tuple[Tensor, Tensor]:
@@ -43,6 +44,7 @@ def an_pgd(
         num_steps: How many PGD steps; may be an int32 tensor, of a schedule say.
         num_search_steps: How many bisections, a forward pass each.
         step_size_factor: Length of a PGD step, in units of `initial_eps / num_steps`.
+        step_decay: See `mma_tf.attacks.pgd`.
         random_start: See `mma_tf.attacks.pgd`.
         seed: See `mma_tf.attacks.pgd`.
 
@@ -75,6 +77,7 @@ def an_pgd(
         eps=radii,
         num_steps=num_steps,
         step_size=step_size_factor * radii / _at_least_one(num_steps, radii.dtype),
+        step_decay=step_decay,
         random_start=random_start,
         loss=soft_logit_margin_loss,
         seed=seed,

@@ -27,6 +27,7 @@ def pgd(
     eps: PerExample,
     num_steps: int | Tensor,
     step_size: PerExample,
+    step_decay: bool = False,
     random_start: bool = True,
     start: TensorLike | None = None,
     loss: PerExampleLoss = cross_entropy,
@@ -46,6 +47,8 @@ def pgd(
         eps: Radius of the ball, a scalar or `[batch]`, in pixel units.
         num_steps: How many gradient steps, >= 0; may be an int32 tensor.
         step_size: Length of a step, a scalar or `[batch]`, in pixel units.
+        step_decay: Whether the steps become shorter in a line, towards 0, `step_size`
+            being their mean: a wide search first, then a fine one.
         random_start: Whether to start at a random point of the ball and the box (linf:
             uniform in the ball; l2: a uniform point of the box, scaled back into the
             ball) instead of at the image.
@@ -77,7 +80,11 @@ def pgd(
 
     def step(iteration: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
         _, gradients = value_and_gradient(values_at, points)
-        points = points + lengths * geometry.ascent_direction(gradients)
+        length = lengths
+        if step_decay:
+            left = tf.cast(num_steps - iteration, lengths.dtype)
+            length *= 2 * left / tf.cast(num_steps + 1, lengths.dtype)
+        points = points + length * geometry.ascent_direction(gradients)
         return iteration + 1, geometry.project(points, images, radii)
 
     points = images

@@ -179,6 +179,13 @@ class Recipe:
         "length of a PGD step, in units of eps / attack_steps",
         default=2.5,
     )
+    step_decay: bool = _field(
+        "Attack in training",
+        "bool",
+        "let PGD's steps become shorter in a line, with this mean: finds more where "
+        "gradients mislead",
+        default=False,
+    )
     max_eps_factor: float = _field(
         "Attack in training",
         "number",

@@ -143,6 +143,8 @@ def _check_method(recipe: Recipe) -> None:
                 f"{format_number(longest)}, with --search_steps=0",
             )
         return
+    if recipe.method == "standard" and recipe.step_decay:
+        _refuse(recipe, "step_decay", "false: --method=standard has no attack")
     for name in ("first_attack_steps", "margin_memory", "hinge"):
         if getattr(recipe, name) != field_default(name):
             _refuse(

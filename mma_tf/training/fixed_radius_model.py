@@ -18,6 +18,7 @@ class FixedRadiusModel(RobustModel):
         eps: Radius of the balls, in pixel units, > 0.
         attack_steps: PGD steps.
         step_size_factor: Length of a PGD step in units of eps / `attack_steps`.
+        step_decay: Whether the steps become shorter, see `mma_tf.attacks.pgd`.
         kwargs: See `RobustModel`.
 
     Raises:
@@ -33,6 +34,7 @@ class FixedRadiusModel(RobustModel):
         eps: float,
         attack_steps: int = 10,
         step_size_factor: float = 2.5,
+        step_decay: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(classifier, **kwargs)
@@ -51,3 +53,4 @@ class FixedRadiusModel(RobustModel):
         self.eps = eps
         self.attack_steps = attack_steps
         self.step_size_factor = step_size_factor
+        self.step_decay = step_decay

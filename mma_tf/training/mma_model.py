@@ -53,6 +53,7 @@ class MMAModel(RobustModel):
             length `fixed_eps` ends.
         fixed_eps: That length, in pixel units, > 0; needed if `search_steps` is 0.
         step_size_factor: Length of a PGD step in units of eps / `attack_steps`.
+        step_decay: Whether PGD's steps become shorter, see `mma_tf.attacks.pgd`.
         max_eps_factor: The search looks up to `max_eps_factor` * `d_max`, > 1, so that
             a margin can be seen to have reached `d_max`.
         clean_loss_coeff: lambda, the weight of the clean loss, in [0, 1]; 0 is OMMA.
@@ -84,6 +85,7 @@ class MMAModel(RobustModel):
         search_steps: int = 10,
         fixed_eps: float | None = None,
         step_size_factor: float = 2.5,
+        step_decay: bool = False,
         max_eps_factor: float = 1.05,
         clean_loss_coeff: float = 1 / 3,
         margin_memory: bool = True,
@@ -137,6 +139,7 @@ class MMAModel(RobustModel):
         self.search_steps = search_steps
         self.fixed_eps = fixed_eps
         self.step_size_factor = step_size_factor
+        self.step_decay = step_decay
         self.max_eps_factor = max_eps_factor
         self.clean_loss_coeff = clean_loss_coeff
         self.margin_memory = margin_memory
@@ -169,6 +172,7 @@ class MMAModel(RobustModel):
                 num_steps=self._num_attack_steps(),
                 num_search_steps=self.search_steps,
                 step_size_factor=self.step_size_factor,
+                step_decay=self.step_decay,
                 seed=batch.seed,
             )
             # Masks, not gathers: shapes stay static, and most examples are right.

@@ -21,8 +21,9 @@ class PGDModel(FixedRadiusModel):
         classifier: Any Keras model, images [0, 1] to logits `[batch, classes]`.
         ramp_steps: PGDLS: the radius grows linearly from 0 to `eps` over so many
             training steps; 0 keeps it at `eps` from the start.
-        kwargs: `norm`, `eps`, `attack_steps`, `step_size_factor`: see
-            `FixedRadiusModel`; `weight_decay`, `seed`: see `RobustModel`.
+        kwargs: `norm`, `eps`, `attack_steps`, `step_size_factor`,
+            `step_decay`: see `FixedRadiusModel`; `weight_decay`, `seed`: see
+            `RobustModel`.
 
     Raises:
         ValueError: If an argument is out of its range.
@@ -56,6 +57,7 @@ class PGDModel(FixedRadiusModel):
                 eps=eps,
                 num_steps=self.attack_steps,
                 step_size=self.step_size_factor * eps / self.attack_steps,
+                step_decay=self.step_decay,
                 seed=batch.seed,
             )
             clean_logits = self.inference_logits_fn(batch.images)

@@ -20,8 +20,9 @@ class TRADESModel(FixedRadiusModel):
     Args:
         classifier: Any Keras model, images [0, 1] to logits `[batch, classes]`.
         beta: Weight of the divergence, >= 0.
-        kwargs: `norm`, `eps`, `attack_steps`, `step_size_factor`: see
-            `FixedRadiusModel`; `weight_decay`, `seed`: see `RobustModel`.
+        kwargs: `norm`, `eps`, `attack_steps`, `step_size_factor`,
+            `step_decay`: see `FixedRadiusModel`; `weight_decay`, `seed`: see
+            `RobustModel`.
 
     Raises:
         ValueError: If an argument is out of its range.
@@ -55,6 +56,7 @@ class TRADESModel(FixedRadiusModel):
                 eps=self.eps,
                 num_steps=self.attack_steps,
                 step_size=self.step_size_factor * self.eps / self.attack_steps,
+                step_decay=self.step_decay,
                 loss=lambda _, logits: kl_divergence(reference, logits),
                 seed=batch.seed,
             )

@@ -319,3 +319,28 @@ def test_bytes_are_refused():
             num_steps=1,
             step_size=0.1,
         )
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("num_steps", [1, 4])
+def test_steps_that_decay_become_shorter_in_a_line_about_their_mean(norm, num_steps):
+    kernel = np.ones((4, 2), np.float32) * [1.0, -1.0]
+    seen = []
+
+    def logits_fn(points):
+        seen.append(points.numpy())
+        return points @ tf.constant(kernel, tf.float32)
+
+    images = np.full((1, 4), 0.5, np.float32)
+    attack = {"norm": norm, "eps": 0.4, "step_size": 0.05, "random_start": False}
+    found = pgd(
+        logits_fn, images, [0], num_steps=num_steps, step_decay=True, **attack
+    ).numpy()
+    constant = pgd(logits_fn, images, [0], num_steps=num_steps, **attack).numpy()
+    np.testing.assert_allclose(found, constant, rtol=1e-5)
+    path = np.array([*seen[:num_steps], found])
+    lengths = [sizes(b - a, norm)[0] for a, b in itertools.pairwise(path)]
+    np.testing.assert_allclose(np.mean(lengths), 0.05, rtol=1e-4)
+    drops = np.diff([*lengths, 0.0])
+    np.testing.assert_allclose(drops, drops[0], rtol=1e-3)
+    assert np.all(drops < 0)
