@@ -225,6 +225,7 @@ def an_pgd_of(model: MMAModel, *, jit_compile: bool) -> Callable[..., Any]:
             num_steps=model.attack_steps,
             num_search_steps=model.search_steps,
             step_size_factor=model.step_size_factor,
+            step_decay=model.step_decay,
         ),
         jit_compile=jit_compile,
     )

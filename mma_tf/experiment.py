@@ -46,7 +46,7 @@ from mma_tf.training.callbacks import (
 )
 from mma_tf.training.callbacks.step_callback import StepCallback
 from mma_tf.training.robust_model import RobustModel
-from mma_tf.versions import describe_versions
+from mma_tf.versions import changed_versions, describe_versions
 
 Say = Callable[[str], None]
 
@@ -229,9 +229,7 @@ def _note_versions(run: RunDirectory, say: Say) -> None:
         run.write_json(run.versions, now)
         return
     before = json.loads(run.versions.read_text("utf-8"))
-    changed = [key for key, value in now.items() if before.get(key) != value]
-    if changed:
-        changes = ", ".join(f"{key} {before.get(key)} -> {now[key]}" for key in changed)
+    if changes := changed_versions(before, now):
         say(f"This run was begun with other versions ({changes}).")
 
 

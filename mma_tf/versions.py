@@ -6,6 +6,7 @@ import pathlib
 import platform
 import subprocess
 import sys
+from collections.abc import Mapping
 
 _CPUINFO = pathlib.Path("/proc/cpuinfo")
 _PACKAGES = ("tensorflow", "keras", "tensorflow-datasets", "numpy")
@@ -25,6 +26,20 @@ def describe_versions() -> dict[str, str]:
         "machine": f"{platform.system()} {platform.machine()}",
         "processor": f"{processor()}, {_num_cores()} cores",
     }
+
+
+def changed_versions(before: Mapping[str, str], now: Mapping[str, str]) -> str:
+    """Returns what differs, in words; "" if nothing does.
+
+    Args:
+        before: As `describe_versions` once returned it.
+        now: As it returns it now.
+    """
+    return ", ".join(
+        f"{key} {before.get(key)} -> {value}"
+        for key, value in now.items()
+        if before.get(key) != value
+    )
 
 
 def processor() -> str:

@@ -56,7 +56,7 @@ def _evaluate(values: flags.FlagValues, command: str) -> None:
     from mma_tf.evaluation_folder import EvaluationFolder
     from mma_tf.load import find_model, load_classifier, model_name
     from mma_tf.report import write_report
-    from mma_tf.versions import describe_versions
+    from mma_tf.versions import changed_versions, describe_versions
     from mma_tf.zoo import short_path
 
     paths = [*values.model, *values.transfer_from]
@@ -116,9 +116,12 @@ def _evaluate(values: flags.FlagValues, command: str) -> None:
     with folder.open(plan), Interruption() as interruption:
         now = describe_versions()
         versions = folder.first_versions(now)
-        if versions != now:
-            # A repeated command makes no attack again: its figures are the old ones.
-            print("This evaluation was begun with other versions, which are reported.")
+        # A repeated command makes no attack again: its figures are the old ones.
+        if changes := changed_versions(versions, now):
+            print(
+                f"This evaluation was begun with other versions ({changes}), which are "
+                "reported."
+            )
         print(
             f"{len(values.model)} model(s) on {number} of {total} {values.dataset} "
             f"{values.test_split} images; state and report in {folder.path}",
@@ -220,9 +223,8 @@ def _check_record(
     from mma_tf.published.records import clean_name, read_records
     from mma_tf.zoo import card_names, read_card
 
-    cleaned = [clean_name(name) for name in names.values()]
-    twice = {name for name in cleaned if cleaned.count(name) > 1 or not name}
-    if twice:
+    cleaned = {clean_name(name) for name in names.values()}
+    if len(cleaned) < len(names) or "" in cleaned:
         raise UserError(
             "Invalid `--record`: expected models of different names in letters from a "
             f"to z, which their records have. Received: {', '.join(names.values())} "
@@ -235,11 +237,11 @@ def _check_record(
             f"Invalid `--record`: expected a folder that can be written. Received: "
             f"--record={folder} ({error.strerror or error})"
         ) from error
-    known = {name: read_card(name)["sha256"] for name in card_names()}
+    known = [(name, read_card(name)["sha256"]) for name in card_names()]
     recorded = read_records(pathlib.Path(folder))
-    known |= {record.model: record.about["sha256"] for record in recorded}
+    known += [(record.model, record.about["sha256"]) for record in recorded]
     for path, name in names.items():
-        if known.get(name, hashes[path]) != hashes[path]:
+        if any(other == name and sha256 != hashes[path] for other, sha256 in known):
             raise UserError(
                 f"Invalid `--record`: the name {name} is another model's, in models/ "
                 f"or {folder}. Received: --model={path} (rename its folder, remove "

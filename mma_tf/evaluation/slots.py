@@ -47,7 +47,7 @@ class Slots:
         problem: What is attacked, tensors `[batch, ...]`; None before the start.
         state: The attack's state; None before the start.
         num_evaluated: How many images, idle places included, went through a step.
-        num_steps_left: Of all examples together, at most.
+        iterations: `[batch]` how many steps each place has made.
     """
 
     def __init__(self, work: Work, size: int) -> None:

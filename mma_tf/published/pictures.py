@@ -60,7 +60,7 @@ def _look(at: int) -> dict[str, Any]:
 
 
 def _of(plan: PicturePlan, model: str, records: Sequence[Record]) -> list[Record]:
-    found = [r for r in records if r.model == model and r.attacks == plan.suite]
+    found = [r for r in records if r.model == model and r.suite == plan.suite]
     most = max((record.num_examples for record in found), default=0)
     return [record for record in found if record.num_examples == most]
 

@@ -22,7 +22,7 @@ class Figure:
     """One accuracy with its 95 % interval.
 
     Attributes:
-        suite: The attacks, as `Record.attacks` names them; "" for clean images.
+        suite: The attacks, as `Record.suite` names them; "" for clean images.
         norm: Of the attacks.
         eps: Radius in pixel units; 0 for clean images.
         eps_text: As it was written.
@@ -70,7 +70,7 @@ class Record:
         return self.contents["data"]["num_examples"]
 
     @property
-    def attacks(self) -> str:
+    def suite(self) -> str:
         """What the attacks are called; those of one name can be held side by side.
 
         That is the suite, but "black_box" for a model without gradients, which met no
@@ -102,7 +102,7 @@ class Record:
         found += self.about["robust"]
         return [
             Figure(
-                suite=self.attacks if part["eps"] else "",
+                suite=self.suite if part["eps"] else "",
                 norm=self.contents["norm"],
                 eps=part["eps"],
                 eps_text=part["eps_text"],

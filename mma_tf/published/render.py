@@ -59,10 +59,9 @@ def render(
         name: {**card, "figures": _figures(name, records)}
         for name, card in cards.items()
     }
-    stale = [p for p in plan.pictures if _is_stale(p, results, records, cards)]
-    drawn = {} if is_check else _drawn(stale, results, records, cards)
-    changed = [results / f"{picture.name}.png" for picture in stale]
-    for path, content in drawn.items():
+    drawn = _drawn_anew(results, plan, records, cards)
+    changed = list(drawn)
+    for path, content in () if is_check else drawn.items():
         if content is None:
             path.unlink()
         else:
@@ -153,7 +152,7 @@ def _figures(name: str, records: Sequence[Record]) -> list[dict[str, Any]]:
         if record.contents["suite"] == "margins":
             found.append(
                 {
-                    "suite": record.attacks,
+                    "suite": record.suite,
                     "norm": record.contents["norm"],
                     "margins": about["margins"],
                     "doubts": list(record.doubts),
@@ -206,35 +205,32 @@ def _digest(
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _is_stale(
-    picture: PicturePlan,
-    results: pathlib.Path,
-    records: Sequence[Record],
-    cards: Mapping[str, Mapping[str, Any]],
-) -> bool:
-    # Its bytes tell nothing: another version of matplotlib draws others.
-    path = results / f"{picture.name}.png"
-    has_content = draw(picture, records, cards) is not None
-    if not path.exists() or not has_content:
-        return has_content != path.exists()
+def _note_of(path: pathlib.Path) -> str | None:
+    """Returns the note that a picture keeps, None if there is no such file."""
     try:
         with Image.open(path) as image:
-            return image.info.get(NOTE) != _digest(picture, records, cards)
+            return image.info.get(NOTE)
     except OSError:
-        return True
+        return None
 
 
-def _drawn(
-    pictures: Sequence[PicturePlan],
+def _drawn_anew(
     results: pathlib.Path,
+    plan: Plan,
     records: Sequence[Record],
     cards: Mapping[str, Mapping[str, Any]],
 ) -> dict[pathlib.Path, bytes | None]:
-    """Returns pictures' contents by path; None for one that has nothing to show."""
+    """Returns pictures that are out of date; None for one with nothing to show."""
     drawn: dict[pathlib.Path, bytes | None] = {}
-    for picture in pictures:
-        figure = draw(picture, records, cards)
+    for picture in plan.pictures:
+        path = results / f"{picture.name}.png"
+        # Not by its bytes: another version of matplotlib draws others.
         note = _digest(picture, records, cards)
-        content = None if figure is None else png_bytes(figure, note=note)
-        drawn[results / f"{picture.name}.png"] = content
+        if _note_of(path) == note:
+            continue
+        figure = draw(picture, records, cards)
+        if figure is not None:
+            drawn[path] = png_bytes(figure, note=note)
+        elif path.exists():
+            drawn[path] = None
     return drawn

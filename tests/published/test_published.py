@@ -255,7 +255,7 @@ def test_attacks_that_are_no_match_have_columns_of_their_own(tmp_path):
             "transfer_from": ["other"],
         }
         record(tmp_path, "runs/c", context=lent)
-    found = {r.name: r.attacks for r in read_records(tmp_path)}
+    found = {r.name: r.suite for r in read_records(tmp_path)}
     assert len(found) == 4
     assert len(set(found.values())) == 4
     assert {"autoattack", "black_box"} < set(found.values())
