@@ -44,6 +44,7 @@ def validation_judgement(
         eps=recipe.test_eps,
         step_size=recipe.test_step_size,
         num_steps=recipe.test_attack_steps,
+        step_decay=recipe.test_step_decay,
         max_eps=min(recipe.max_eps_factor * recipe.d_max, diameter),
         num_search_steps=recipe.search_steps or _SEARCH_STEPS,
     )

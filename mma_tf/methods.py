@@ -69,7 +69,11 @@ def make_model(
         classifier: Images [0, 1] to logits.
         num_examples: How many examples the training data has.
     """
-    common: dict[str, Any] = {"weight_decay": recipe.weight_decay, "seed": recipe.seed}
+    common: dict[str, Any] = {
+        "weight_decay": recipe.weight_decay,
+        "label_smoothing": recipe.label_smoothing,
+        "seed": recipe.seed,
+    }
     if recipe.method == "mma":
         return MMAModel(
             classifier,

@@ -1,11 +1,14 @@
 """From a recipe to a model that trains by its numbers."""
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from mma_tf.methods import make_classifier, make_trainable_model
+from mma_tf.methods import make_classifier, make_model, make_trainable_model
 from mma_tf.recipes import resolve
 from mma_tf.training import mma_model, pgd_model, trades_model
+from mma_tf.training.robust_model import Batch
 
 SHAPE = (8, 8, 1)
 # Where each method calls its attack.
@@ -44,3 +47,30 @@ def test_the_attack_of_each_method_has_the_recipes_steps(
         assert int(kwargs["num_steps"]) == 3
         assert kwargs["step_decay"] is step_decay
         assert kwargs.get("step_size_factor", 1.5) == 1.5
+
+
+@pytest.mark.parametrize("method", ["standard", *ATTACKS])
+def test_the_loss_of_each_method_is_smoothed_as_the_recipe_says(method):
+    recipe = resolve(
+        "digits", "linf", method, overrides={"label_smoothing": 0.4}
+    ).recipe
+    # Its logits are the same for all images, so that no attack changes them.
+    bias = np.linspace(-2, 2, 10).astype(np.float32)
+    classifier = keras.Sequential(
+        [keras.layers.Flatten(), keras.layers.Dense(10, kernel_initializer="zeros")]
+    )
+    classifier.build((None, *SHAPE))
+    classifier.layers[-1].set_weights([np.zeros((64, 10)), bias])
+    model = make_model(recipe, classifier, num_examples=10)
+    # All wrong: of the right ones, MMA leaves the second loss out.
+    labels = np.arange(9)
+    batch = Batch(
+        images=tf.fill((9, *SHAPE), 0.5),
+        labels=tf.constant(labels),
+        index=tf.range(9),
+        seed=tf.constant([0, 0]),
+    )
+    with tf.GradientTape() as tape:
+        loss = model.objective(batch, tape).loss
+    lse = np.log(np.sum(np.exp(bias)))
+    np.testing.assert_allclose(loss, lse - 0.6 * bias[labels], rtol=1e-5)

@@ -43,6 +43,7 @@ def an_pgd_margins(
     num_steps: int,
     max_eps: PerExample,
     num_search_steps: int = 10,
+    step_decay: bool = False,
     random_start: bool = True,
     seed: Seed = 0,
 ) -> MarginEstimate:
@@ -62,6 +63,7 @@ def an_pgd_margins(
         num_steps: How many PGD steps.
         max_eps: The longest length searched, a scalar or `[batch]`, in pixel units.
         num_search_steps: How many bisections.
+        step_decay: See `mma_tf.attacks.pgd`.
         random_start: See `mma_tf.attacks.pgd`.
         seed: See `mma_tf.attacks.pgd`.
 
@@ -86,6 +88,7 @@ def an_pgd_margins(
         eps=radii,
         num_steps=num_steps,
         step_size=step_size,
+        step_decay=step_decay,
         random_start=random_start,
         loss=soft_logit_margin_loss,
         seed=seed,

@@ -26,6 +26,7 @@ class Judgement:
             direction, in pixel units.
         step_size: Length of the PGD steps, in pixel units.
         num_steps: PGD steps.
+        step_decay: Whether they become shorter, see `mma_tf.attacks.pgd`.
         max_eps: The longest margin that is looked for, in pixel units.
         num_search_steps: Bisections of the margin search.
         num_restarts: Further PGD runs at `eps`, so many with cross-entropy and so many
@@ -39,13 +40,15 @@ class Judgement:
     max_eps: float
     num_search_steps: int = 10
     num_restarts: int = 0
+    step_decay: bool = False
 
     def describe(self) -> str:
         """Returns the attack in words, for a report."""
         runs = f"1 run with SLM loss, {self.num_restarts} with CE, {self.num_restarts} "
         runs = f"{runs}with CW" if self.num_restarts else "1 run with SLM loss"
+        step = "falling steps of mean" if self.step_decay else "step"
         return (
-            f"PGD-{self.num_steps}, {self.norm}, eps {self.eps:.4g}, step "
+            f"PGD-{self.num_steps}, {self.norm}, eps {self.eps:.4g}, {step} "
             f"{self.step_size:.4g}, {runs}"
         )
 
@@ -173,6 +176,7 @@ def _attack(
         eps=judgement.eps,
         step_size=judgement.step_size,
         num_steps=judgement.num_steps,
+        step_decay=judgement.step_decay,
         max_eps=judgement.max_eps,
         num_search_steps=judgement.num_search_steps,
         seed=fold_in(seed, 0),
@@ -188,6 +192,7 @@ def _attack(
             eps=judgement.eps,
             num_steps=judgement.num_steps,
             step_size=judgement.step_size,
+            step_decay=judgement.step_decay,
             loss=loss,
             seed=fold_in(seed, number),
         )

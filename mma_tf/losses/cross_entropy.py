@@ -5,14 +5,29 @@ import tensorflow as tf
 from mma_tf.types import Tensor, TensorLike
 
 
-def cross_entropy(labels: TensorLike, logits: TensorLike) -> Tensor:
+def cross_entropy(
+    labels: TensorLike, logits: TensorLike, *, label_smoothing: float = 0.0
+) -> Tensor:
     """Returns L_CE = logsumexp_j z_j - z_y of each example.
+
+    With label smoothing s the target is 1 - s at the label and s shared by all classes:
+    L_CE = logsumexp_j z_j - (1 - s) z_y - s mean_j z_j.
 
     Args:
         labels: `[batch]`, whole numbers in [0, classes).
         logits: `[batch, classes]`, any floating dtype.
+        label_smoothing: s in [0, 1).
 
     Returns:
         `[batch]` >= 0 in the dtype of `logits`.
+
+    Reference, of label smoothing: Szegedy et al., CVPR 2016 (arXiv 1512.00567).
     """
-    return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+    if not label_smoothing:
+        return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+    logits = tf.convert_to_tensor(logits)
+    classes = tf.shape(logits)[-1]
+    targets = tf.one_hot(labels, classes, dtype=logits.dtype)
+    share = label_smoothing / tf.cast(classes, logits.dtype)
+    targets = (1.0 - label_smoothing) * targets + share
+    return tf.nn.softmax_cross_entropy_with_logits(targets, logits)

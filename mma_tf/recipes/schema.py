@@ -149,6 +149,12 @@ class Recipe:
         "coupled L2: so many times a weight is added to its gradient",
         default=0.0,
     )
+    label_smoothing: float = _field(
+        "Optimisation",
+        "number",
+        "share of the target that all classes have alike, in the training loss",
+        default=0.0,
+    )
     ema: bool = _field(
         "Optimisation",
         "bool",
@@ -238,6 +244,12 @@ class Recipe:
         "Evaluation", "number", "length of a PGD step in evaluation (pixel units)"
     )
     test_attack_steps: int = _field("Evaluation", "int", "PGD steps in evaluation")
+    test_step_decay: bool = _field(
+        "Evaluation",
+        "bool",
+        "let these steps become shorter in a line, --test_step_size being their mean",
+        default=False,
+    )
     test_examples: int = _field(
         "Evaluation", "int", "test images that the closing evaluation attacks"
     )

@@ -29,7 +29,7 @@ _NOT_NEGATIVE = (
     "trades_beta",
 )
 _POSITIVE = ("step_size_factor", "test_step_size")
-_DECAYS = ("momentum", "ema_momentum")
+_BELOW_ONE = ("momentum", "ema_momentum", "label_smoothing")
 # eps last: if it was not set it is test_eps, which is then the one to name.
 _LENGTHS = ("d_max", "min_eps", "test_eps", "eps")
 # What NumPy's generator takes.
@@ -63,7 +63,7 @@ def validate(
     for name in _POSITIVE:
         if not getattr(recipe, name) > 0:
             _refuse(recipe, name, "a number > 0")
-    for name in _DECAYS:
+    for name in _BELOW_ONE:
         if not 0 <= getattr(recipe, name) < 1:
             _refuse(recipe, name, "a number from 0 to below 1")
     if not 0 <= recipe.seed <= _LARGEST_SEED:

@@ -187,6 +187,7 @@ class MMAModel(RobustModel):
             # A length that nothing was searched for is no margin.
             d_max=self.d_max if self.hinge and self.search_steps else math.inf,
             clean_loss_coeff=self.clean_loss_coeff,
+            label_smoothing=self.label_smoothing,
         )
         at_d_max = tf.cast(eps >= self.d_max, tf.float32)
         return Objective(loss, clean_logits, {"eps": eps, "at_d_max": at_d_max})

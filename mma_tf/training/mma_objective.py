@@ -1,5 +1,7 @@
 """The MMA objective, one value an example."""
 
+import functools
+
 import tensorflow as tf
 
 from mma_tf.losses.cross_entropy import cross_entropy
@@ -15,6 +17,7 @@ def mma_objective(
     eps: Tensor,
     d_max: PerExample,
     clean_loss_coeff: float,
+    label_smoothing: float = 0.0,
 ) -> Tensor:
     """Returns each example's share of the MMA objective.
 
@@ -33,14 +36,15 @@ def mma_objective(
         eps: `[batch]`, margins that AN-PGD found, in pixel units.
         d_max: The margin above which an example is left alone, in pixel units.
         clean_loss_coeff: lambda in [0, 1]; 0 is OMMA.
+        label_smoothing: Of both losses, see `cross_entropy`.
 
     Returns:
         `[batch]` >= 0, in the dtype of the logits.
 
     Reference: Ding et al., ICLR 2020 (arXiv 1812.02637), section 2.
     """
-    clean_loss = cross_entropy(labels, clean_logits)
-    mixed_loss = cross_entropy(labels, mixed_logits)
+    loss = functools.partial(cross_entropy, labels, label_smoothing=label_smoothing)
+    clean_loss, mixed_loss = loss(clean_logits), loss(mixed_logits)
     active = tf.logical_not(correct) | (eps < d_max)
     margin_loss = tf.where(active, mixed_loss, tf.zeros_like(mixed_loss))
     return clean_loss_coeff * clean_loss + (1.0 - clean_loss_coeff) * margin_loss

@@ -6,7 +6,6 @@ import keras
 import tensorflow as tf
 
 from mma_tf.attacks.pgd import pgd
-from mma_tf.losses.cross_entropy import cross_entropy
 from mma_tf.training.fixed_radius_model import FixedRadiusModel
 from mma_tf.training.robust_model import Batch, Objective
 from mma_tf.types import Tensor
@@ -62,7 +61,7 @@ class PGDModel(FixedRadiusModel):
             )
             clean_logits = self.inference_logits_fn(batch.images)
         logits = self.logits(points)
-        loss = cross_entropy(batch.labels, logits)
+        loss = self.training_loss(batch.labels, logits)
         return Objective(loss, clean_logits, {"eps": tf.fill(tf.shape(loss), eps)})
 
     def _current_eps(self, images: Tensor) -> Tensor:

@@ -62,6 +62,8 @@ class RobustModel(keras.Model):
         classifier: Any Keras model, images [0, 1] to logits `[batch, classes]`.
         weight_decay: Coupled L2: `weight_decay` * w is added to the gradient of every
             trainable weight (PyTorch's meaning; Keras optimisers' is decoupled).
+        label_smoothing: Of the training loss, in [0, 1), see `cross_entropy`. Attacks
+            and what is reported know nothing of it.
         seed: Of the attacks' random starts.
 
     Raises:
@@ -76,6 +78,7 @@ class RobustModel(keras.Model):
         classifier: keras.Model,
         *,
         weight_decay: float = 0.0,
+        label_smoothing: float = 0.0,
         seed: int = 0,
         **kwargs: Any,
     ) -> None:
@@ -86,7 +89,13 @@ class RobustModel(keras.Model):
                 "Invalid `weight_decay`: expected a number >= 0. "
                 f"Received: weight_decay={weight_decay}"
             )
+        if not 0 <= label_smoothing < 1:
+            raise ValueError(
+                "Invalid `label_smoothing`: expected a number from 0 to below 1. "
+                f"Received: label_smoothing={label_smoothing}"
+            )
         self.classifier = classifier
+        self.label_smoothing = label_smoothing
         self.weight_decay = weight_decay
         self.seed = seed
         self.steps_done = self.add_weight(
@@ -111,6 +120,10 @@ class RobustModel(keras.Model):
             tape: Records the loss for the weights' gradient; attacks pause it.
         """
         raise NotImplementedError
+
+    def training_loss(self, labels: Tensor, logits: Tensor) -> Tensor:
+        """Returns the cross-entropy `[batch]`, smoothed, that training descends."""
+        return cross_entropy(labels, logits, label_smoothing=self.label_smoothing)
 
     def after_update(self, batch: Batch, report: dict[str, Tensor]) -> None:
         """Called in each step when the optimiser has moved the weights."""

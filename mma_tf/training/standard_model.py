@@ -2,7 +2,6 @@
 
 import tensorflow as tf
 
-from mma_tf.losses.cross_entropy import cross_entropy
 from mma_tf.training.robust_model import Batch, Objective, RobustModel
 
 
@@ -11,4 +10,4 @@ class StandardModel(RobustModel):
 
     def objective(self, batch: Batch, tape: tf.GradientTape) -> Objective:
         logits = self.logits(batch.images)
-        return Objective(cross_entropy(batch.labels, logits), logits, {})
+        return Objective(self.training_loss(batch.labels, logits), logits, {})

@@ -6,7 +6,6 @@ import keras
 import tensorflow as tf
 
 from mma_tf.attacks.pgd import pgd
-from mma_tf.losses.cross_entropy import cross_entropy
 from mma_tf.training.fixed_radius_model import FixedRadiusModel
 from mma_tf.training.robust_model import Batch, Objective
 from mma_tf.types import Tensor
@@ -62,7 +61,8 @@ class TRADESModel(FixedRadiusModel):
             )
         clean_logits = self.logits(batch.images)
         divergence = kl_divergence(clean_logits, self.logits(points))
-        loss = cross_entropy(batch.labels, clean_logits) + self.beta * divergence
+        loss = self.training_loss(batch.labels, clean_logits)
+        loss += self.beta * divergence
         return Objective(loss, clean_logits, {"divergence": divergence})
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from mma_tf import evaluation
 from mma_tf.evaluation import Judgement, RobustnessMeter, an_pgd_margins
 from mma_tf.models.inference import inference_logits_fn
 from tests.classifiers import (
@@ -327,6 +328,25 @@ def test_bytes_are_no_images():
     meter = RobustnessMeter(lambda x: x, judgement())
     with pytest.raises(TypeError, match="divide bytes by 255"):
         meter.measure(np.zeros((2, 12), "uint8"), np.zeros(2, int))
+
+
+def test_steps_that_decay_are_those_of_every_run(monkeypatch):
+    told = []
+    for module in (evaluation.margins, evaluation.robustness):
+        attack = module.pgd
+
+        def spy(*args, attack=attack, **kwargs):
+            told.append((kwargs["num_steps"], kwargs["step_decay"]))
+            return attack(*args, **kwargs)
+
+        monkeypatch.setattr(module, "pgd", spy)
+    logits_fn, images, labels, _ = linear_problem(num_classes=2)
+    for step_decay in (False, True):
+        told.clear()
+        judge = judgement(num_steps=3, num_restarts=2, step_decay=step_decay)
+        RobustnessMeter(logits_fn, judge).measure(images, labels)
+        assert told == [(3, step_decay)] * 5
+        assert ("falling steps" in judge.describe()) is step_decay
 
 
 def test_the_attack_is_told_in_words():

@@ -65,6 +65,25 @@ def test_soft_margin_bounds_margin_and_gives_cross_entropy():
     np.testing.assert_array_equal(hard >= 0, wrong)
 
 
+def test_label_smoothing_shares_a_part_of_the_target_among_all_classes():
+    lse = math.log(math.exp(1) + math.exp(3) + math.exp(2))
+    smoothed = losses.cross_entropy(LABELS, LOGITS, label_smoothing=0.3)
+    np.testing.assert_allclose(smoothed[0], lse - 0.7 * 3 - 0.3 * 2)
+    np.testing.assert_allclose(
+        losses.cross_entropy(LABELS, LOGITS, label_smoothing=1e-12),
+        losses.cross_entropy(LABELS, LOGITS),
+    )
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "bfloat16"])
+def test_label_smoothing_keeps_the_dtype(dtype):
+    import tensorflow as tf
+
+    logits = tf.cast(tf.constant(LOGITS), dtype)
+    values = losses.cross_entropy(LABELS, logits, label_smoothing=0.1)
+    assert values.dtype == logits.dtype
+
+
 @pytest.mark.parametrize(
     "name", [name for name in losses.__all__ if not name.startswith("targeted")]
 )

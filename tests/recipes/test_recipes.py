@@ -331,6 +331,7 @@ MISTAKES = [
     ),
     ({"ema_momentum": 1.0}, "--ema_momentum=1", "below 1"),
     ({"momentum": -0.1}, "--momentum=-0.1", "from 0"),
+    ({"label_smoothing": 1.0}, "--label_smoothing=1", "below 1"),
     ({"weight_decay": -1e-4}, "--weight_decay=-0.0001", ">= 0"),
     ({"trades_beta": -1.0}, "--trades_beta=-1", ">= 0"),
     ({"seed": -1}, "--seed=-1", "whole number"),

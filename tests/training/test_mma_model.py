@@ -443,6 +443,7 @@ def test_any_keras_classifier_and_any_callback():
         ({"first_attack_steps": 4, "ramp_steps": 9}, r"first_attack_steps=4"),
         ({"max_eps_factor": 1.0}, r"max_eps_factor=1.0"),
         ({"weight_decay": -1.0}, r"weight_decay=-1.0"),
+        ({"label_smoothing": 1.0}, r"label_smoothing=1.0"),
     ],
 )
 def test_bad_arguments_are_named(changes, message):
