@@ -110,6 +110,7 @@ def train(
                 num_steps=recipe.train_steps,
                 start_step=step,
                 augmentation=recipe.augmentation,
+                augmentation_pad=recipe.augmentation_pad,
             ),
             # One Keras epoch is the whole run: its epochs know no place to go on from.
             epochs=1,

@@ -10,32 +10,31 @@ import tensorflow as tf
 
 from mma_tf.types import Seed, Tensor
 
-_PADDING = 4
-
 # Named, since the automatic choice differs between devices.
 _ALGORITHM = "philox"
 
 
-def pad_crop(images: Tensor, seed: Seed) -> Tensor:
-    """Returns each image moved by up to 4 pixels each way, zeros coming in.
+def pad_crop(images: Tensor, seed: Seed, *, padding: int = 4) -> Tensor:
+    """Returns each image moved by up to `padding` pixels each way, zeros coming in.
 
-    It is a crop, at a place of its own for each image, from the image padded with 4
+    It is a crop, at a place of its own for each image, from the image padded with
     zeros on every side.
 
     Args:
         images: `[batch, height, width, channels]` with a static shape; uint8 in 0..255
             or float32 in [0, 1].
         seed: `[2]` integers.
+        padding: Zeros on every side, >= 0.
 
     Returns:
         A batch of the same shape and dtype.
     """
     batch, height, width, channels = images.shape
-    padding = [_PADDING, _PADDING]
-    padded = tf.pad(images, [[0, 0], padding, padding, [0, 0]])
-    padded_height, padded_width = height + 2 * _PADDING, width + 2 * _PADDING
+    sides = [padding, padding]
+    padded = tf.pad(images, [[0, 0], sides, sides, [0, 0]])
+    padded_height, padded_width = height + 2 * padding, width + 2 * padding
     corner = tf.random.stateless_uniform(
-        [batch, 2], seed, 0, 2 * _PADDING + 1, tf.int32, alg=_ALGORITHM
+        [batch, 2], seed, 0, 2 * padding + 1, tf.int32, alg=_ALGORITHM
     )
     row = corner[:, 0, tf.newaxis] + tf.range(height)
     column = corner[:, 1, tf.newaxis] + tf.range(width)
@@ -59,18 +58,18 @@ def mirror(images: Tensor, seed: Seed) -> Tensor:
     return tf.where(flip == 1, tf.reverse(images, axis=[2]), images)
 
 
-def pad_crop_mirror(images: Tensor, seed: Seed) -> Tensor:
+def pad_crop_mirror(images: Tensor, seed: Seed, *, padding: int = 4) -> Tensor:
     """Returns `mirror` of `pad_crop` of the batch; arguments as there."""
     seeds = tf.random.split(seed, 2, alg=_ALGORITHM)
-    return mirror(pad_crop(images, seeds[0]), seeds[1])
+    return mirror(pad_crop(images, seeds[0], padding=padding), seeds[1])
 
 
-def unchanged(images: Tensor, seed: Seed) -> Tensor:
+def unchanged(images: Tensor, seed: Seed, *, padding: int = 4) -> Tensor:
     """Returns `images` as they are."""
-    del seed
+    del seed, padding
     return images
 
 
-AUGMENTATIONS: Mapping[str, Callable[[Tensor, Seed], Tensor]] = MappingProxyType(
+AUGMENTATIONS: Mapping[str, Callable[..., Tensor]] = MappingProxyType(
     {"none": unchanged, "pad_crop": pad_crop, "pad_crop_mirror": pad_crop_mirror}
 )

@@ -26,6 +26,7 @@ def training_batches(
     num_steps: int,
     start_step: int = 0,
     augmentation: str = "none",
+    augmentation_pad: int = 4,
 ) -> tf.data.Dataset:
     """Returns the batches of steps `start_step` to `num_steps` (excluded) of a run.
 
@@ -39,6 +40,7 @@ def training_batches(
         num_steps: Number of steps of the whole run, those before `start_step` included.
         start_step: First step to give; those before it are not computed.
         augmentation: A name in `AUGMENTATIONS`.
+        augmentation_pad: How many pixels its crops pad with.
 
     Returns:
         Elements `({"image": float32 [batch_size, height, width, channels] in [0, 1],
@@ -70,7 +72,8 @@ def training_batches(
 
     def gather(step: Tensor, index: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         image = tf.gather(images, index)
-        image = augment(image, noise.fold_in(seed, _AUGMENTATION, step))
+        noise_seed = noise.fold_in(seed, _AUGMENTATION, step)
+        image = augment(image, noise_seed, padding=augmentation_pad)
         return {"image": _to_unit_range(image), "index": index}, tf.gather(
             labels, index
         )

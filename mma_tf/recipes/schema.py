@@ -90,8 +90,14 @@ class Recipe:
     augmentation: str = _field(
         "What to train on",
         "choice",
-        "random change of training images: none, pad by 4 and crop, that and mirror",
+        "random change of training images: none, pad and crop, that and mirror",
         choices=("none", "pad_crop", "pad_crop_mirror"),
+    )
+    augmentation_pad: int = _field(
+        "What to train on",
+        "int",
+        "pixels to pad with on each side, by so many an image moves at most",
+        default=4,
     )
     network: str = _field(
         "Network",

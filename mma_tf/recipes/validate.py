@@ -21,6 +21,7 @@ _AT_LEAST_ONE = (
     "width",
 )
 _NOT_NEGATIVE = (
+    "augmentation_pad",
     "compare_steps",
     "first_attack_steps",
     "search_steps",
@@ -78,6 +79,9 @@ def validate(
         _refuse(recipe, "clean_loss_coeff", "a number from 0 to 1")
     if not recipe.max_eps_factor > 1:
         _refuse(recipe, "max_eps_factor", "a factor > 1")
+    pad = field_default("augmentation_pad")
+    if recipe.augmentation == "none" and recipe.augmentation_pad != pad:
+        _refuse(recipe, "augmentation_pad", f"{pad}: --augmentation=none pads no image")
     if recipe.depth < 10 or recipe.depth % 6 != 4:
         _refuse(recipe, "depth", "10, 16, 22, 28 or another 6n + 4")
     _check_learning_rate(recipe)

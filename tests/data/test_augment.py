@@ -39,6 +39,15 @@ def test_crops_are_of_the_padded_image_and_reach_every_side(dtype):
     assert len(set(places)) > 60
 
 
+@pytest.mark.parametrize("name", ["pad_crop", "pad_crop_mirror"])
+def test_an_image_moves_by_no_more_than_the_padding(name):
+    images = np.zeros((200, 9, 9, 1), np.float32)
+    images[:, 4, 4] = 1
+    out = augment.AUGMENTATIONS[name](tf.constant(images), [1, 2], padding=1).numpy()
+    reached = {tuple(np.argwhere(one)[0][:2]) for one in out}
+    assert reached == {(row, column) for row in (3, 4, 5) for column in (3, 4, 5)}
+
+
 def test_mirror_turns_about_half_left_to_right():
     images = random_images()
     out = augment.mirror(tf.constant(images), [1, 2]).numpy()

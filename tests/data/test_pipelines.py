@@ -112,6 +112,24 @@ def test_augmentation_changes_the_images_anew_at_each_step():
     assert len(different) > 5
 
 
+def test_augmentation_has_the_padding_that_was_asked_for():
+    examples = numbered(1)
+    examples.images[:] = np.arange(36).reshape(6, 6, 1)
+
+    def moved(padding):
+        steps = batches(
+            examples=examples,
+            batch_size=1,
+            num_steps=8,
+            augmentation="pad_crop",
+            augmentation_pad=padding,
+        )
+        return {images["image"].tobytes() for images, _ in steps.as_numpy_iterator()}
+
+    assert len(moved(0)) == 1
+    assert 1 < len(moved(1)) <= 9
+
+
 def test_augmentation_leaves_order_and_labels():
     plain = index_of(batches())
     assert index_of(batches(augmentation="pad_crop_mirror")) == plain

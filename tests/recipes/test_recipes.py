@@ -336,6 +336,8 @@ MISTAKES = [
     ({"trades_beta": -1.0}, "--trades_beta=-1", ">= 0"),
     ({"seed": -1}, "--seed=-1", "whole number"),
     ({"compare_steps": -1}, "--compare_steps=-1", ">= 0"),
+    ({"augmentation_pad": -1}, "--augmentation_pad=-1", ">= 0"),
+    ({"augmentation_pad": 2}, "--augmentation_pad=2", "--augmentation=none"),
     ({"validation_size": 0}, "--validation_size=0", ">= 1"),
     ({"train_steps": 0}, "--train_steps=0", ">= 1"),
     ({"batch_size": 0}, "--batch_size=0", ">= 1"),
