@@ -92,6 +92,7 @@ def make_model(
             clean_loss_coeff=recipe.clean_loss_coeff,
             margin_memory=recipe.margin_memory,
             hinge=recipe.hinge,
+            search_share=recipe.search_share,
             **common,
         )
     if recipe.method == "standard":

@@ -58,7 +58,8 @@ def uniform_like(images: Tensor, seed: Seed) -> Tensor:
     if replicas == 1:
         return _uniform(shape, seed, images.dtype)
     local = shape[0]
-    everywhere = tf.concat([[local * replicas], shape[1:]], axis=0)
+    rest = tf.convert_to_tensor(shape[1:], tf.int32)
+    everywhere = tf.concat([[local * replicas], rest], axis=0)
     noise = _uniform(everywhere, seed, images.dtype)
     start = tf.cast(context.replica_id_in_sync_group, tf.int32) * local
     noise = noise[start : start + local]

@@ -228,6 +228,13 @@ class Recipe:
         "mma: leave images alone whose margin reached --dmax",
         default=True,
     )
+    search_share: float = _field(
+        "Attack in training",
+        "number",
+        "mma: search the margins of only so large a share of each batch, of images "
+        "first that were last seen below --dmax",
+        default=1.0,
+    )
     eps: float = _field(
         "Attack in training",
         "number",

@@ -77,6 +77,8 @@ def validate(
         )
     if not 0 <= recipe.clean_loss_coeff <= 1:
         _refuse(recipe, "clean_loss_coeff", "a number from 0 to 1")
+    if not 0 < recipe.search_share <= 1:
+        _refuse(recipe, "search_share", "a share above 0, up to 1")
     if not recipe.max_eps_factor > 1:
         _refuse(recipe, "max_eps_factor", "a factor > 1")
     pad = field_default("augmentation_pad")
@@ -138,6 +140,8 @@ def _check_method(recipe: Recipe) -> None:
             f"at most --attack_steps={recipe.attack_steps}, to which they rise",
         )
     if recipe.method == "mma":
+        if recipe.search_share < 1 and not recipe.margin_memory:
+            _refuse(recipe, "search_share", "1 with --nomargin_memory")
         longest = recipe.max_eps_factor * recipe.d_max
         if recipe.search_steps == 0 and recipe.eps > longest:
             _refuse(
@@ -149,7 +153,7 @@ def _check_method(recipe: Recipe) -> None:
         return
     if recipe.method == "standard" and recipe.step_decay:
         _refuse(recipe, "step_decay", "false: --method=standard has no attack")
-    for name in ("first_attack_steps", "margin_memory", "hinge"):
+    for name in ("first_attack_steps", "margin_memory", "hinge", "search_share"):
         if getattr(recipe, name) != field_default(name):
             _refuse(
                 recipe,

@@ -10,12 +10,18 @@ import tensorflow as tf
 
 from mma_tf.attacks.an_pgd import an_pgd
 from mma_tf.losses.soft_logit_margin import soft_logit_margin_loss
+from mma_tf.noise import fold_in
 from mma_tf.norms.registry import get_norm
 from mma_tf.per_example import select
 from mma_tf.training.margin_memory import MarginMemory
+from mma_tf.training.mma_arguments import check_mma_arguments
 from mma_tf.training.mma_objective import mma_objective
+from mma_tf.training.partial_search import Part, choose_part
 from mma_tf.training.robust_model import Batch, Objective, RobustModel
 from mma_tf.types import NormName, Tensor
+
+# Apart from those of the attack, which has the step's own seed.
+_CHOICE_STREAM = 1
 
 
 class MMAModel(RobustModel):
@@ -59,6 +65,11 @@ class MMAModel(RobustModel):
         clean_loss_coeff: lambda, the weight of the clean loss, in [0, 1]; 0 is OMMA.
         margin_memory: False starts every search at `min_eps`, whatever is remembered.
         hinge: False trains on images beyond `d_max` too, at the longest length.
+        search_share: Search the margins of only so large a share of each batch, in
+            (0, 1], see `choose_part`: when most have reached `d_max`, a search of all
+            is mostly in vain. Below 1 it needs the memory of margins, and `eps` and
+            `at_d_max` are of each example's last search. Each replica chooses among its
+            own examples. A departure from the paper.
         weight_decay: Coupled L2, see `RobustModel`.
         seed: Of the attack's random starts.
 
@@ -90,45 +101,26 @@ class MMAModel(RobustModel):
         clean_loss_coeff: float = 1 / 3,
         margin_memory: bool = True,
         hinge: bool = True,
+        search_share: float = 1.0,
         weight_decay: float = 0.0,
         seed: int = 0,
         **kwargs: Any,
     ) -> None:
         super().__init__(classifier, weight_decay=weight_decay, seed=seed, **kwargs)
-        get_norm(norm)
         min_eps = d_max / 4 if min_eps is None else min_eps
-        _check_range("d_max", d_max, d_max > 0, "a length > 0")
-        if norm == "linf" and d_max > 1:
-            raise ValueError(
-                "Invalid `d_max`: expected a length in (0, 1] for linf, images being "
-                f"in [0, 1]. Received: d_max={d_max} (did you mean {d_max:g}/255?)"
-            )
-        _check_range(
-            "min_eps", min_eps, 0 < min_eps <= d_max, f"a length in (0, d_max={d_max}]"
-        )
-        _check_range(
-            "clean_loss_coeff", clean_loss_coeff, 0 <= clean_loss_coeff <= 1, "[0, 1]"
-        )
-        _check_range("attack_steps", attack_steps, attack_steps >= 1, "at least 1")
-        if first_attack_steps is not None:
-            _check_range(
-                "first_attack_steps",
-                first_attack_steps,
-                1 <= first_attack_steps <= attack_steps,
-                f"1 to attack_steps={attack_steps}",
-            )
-            _check_range("ramp_steps", ramp_steps, ramp_steps >= 1, "at least 1")
-        _check_range("search_steps", search_steps, search_steps >= 0, "at least 0")
-        if search_steps == 0:
-            length, longest = fixed_eps or 0.0, max_eps_factor * d_max
-            _check_range(
-                "fixed_eps",
-                length,
-                0 < length <= longest,
-                f"a length in (0, max_eps_factor * d_max={longest:g}]",
-            )
-        _check_range(
-            "max_eps_factor", max_eps_factor, max_eps_factor > 1, "a factor > 1"
+        check_mma_arguments(
+            norm=norm,
+            d_max=d_max,
+            min_eps=min_eps,
+            attack_steps=attack_steps,
+            first_attack_steps=first_attack_steps,
+            ramp_steps=ramp_steps,
+            search_steps=search_steps,
+            fixed_eps=fixed_eps,
+            max_eps_factor=max_eps_factor,
+            clean_loss_coeff=clean_loss_coeff,
+            search_share=search_share,
+            has_memory=bool(num_examples and margin_memory),
         )
         self.norm = norm
         self.d_max = d_max
@@ -144,6 +136,7 @@ class MMAModel(RobustModel):
         self.clean_loss_coeff = clean_loss_coeff
         self.margin_memory = margin_memory
         self.hinge = hinge
+        self.search_share = search_share
         self.memory = (
             MarginMemory(num_examples) if num_examples and margin_memory else None
         )
@@ -162,12 +155,14 @@ class MMAModel(RobustModel):
         clean_logits = self.logits(batch.images)
         with tape.stop_recording():
             correct = soft_logit_margin_loss(batch.labels, clean_logits) < 0
+            part = self._part(batch, correct)
+            searched = batch if part is None else _take(part, batch)
             points, eps = an_pgd(
                 self.inference_logits_fn,
-                batch.images,
-                batch.labels,
+                searched.images,
+                searched.labels,
                 norm=self.norm,
-                initial_eps=self._initial_eps(batch),
+                initial_eps=self._initial_eps(searched),
                 max_eps=self.max_eps(batch.images.shape[1:]),
                 num_steps=self._num_attack_steps(),
                 num_search_steps=self.search_steps,
@@ -175,9 +170,12 @@ class MMAModel(RobustModel):
                 step_decay=self.step_decay,
                 seed=batch.seed,
             )
+            has_margin = correct if part is None else part.take(correct)
             # Masks, not gathers: shapes stay static, and most examples are right.
+            mixed_images = select(has_margin, points, searched.images)
+            if part is not None:
+                eps = part.put(eps, into=self._remembered(batch, at_least=0.0))
             eps = tf.where(correct, eps, tf.zeros_like(eps))
-            mixed_images = select(correct, points, batch.images)
         loss = mma_objective(
             labels=batch.labels,
             clean_logits=clean_logits,
@@ -188,6 +186,7 @@ class MMAModel(RobustModel):
             d_max=self.d_max if self.hinge and self.search_steps else math.inf,
             clean_loss_coeff=self.clean_loss_coeff,
             label_smoothing=self.label_smoothing,
+            part=part,
         )
         at_d_max = tf.cast(eps >= self.d_max, tf.float32)
         return Objective(loss, clean_logits, {"eps": eps, "at_d_max": at_d_max})
@@ -204,13 +203,26 @@ class MMAModel(RobustModel):
         rise = tf.minimum(done, 1.0) * (self.attack_steps - self.first_attack_steps)
         return self.first_attack_steps + tf.cast(tf.round(rise), tf.int32)
 
+    def _part(self, batch: Batch, correct: Tensor) -> Part | None:
+        if self.search_share == 1:
+            return None
+        return choose_part(
+            correct=correct,
+            reached=self._remembered(batch, at_least=0.0) >= self.d_max,
+            share=self.search_share,
+            seed=fold_in(batch.seed, _CHOICE_STREAM),
+        )
+
     def _initial_eps(self, batch: Batch) -> Tensor:
         if self.search_steps == 0:
             return tf.constant(self.fixed_eps)
+        return self._remembered(batch, at_least=self.min_eps)
+
+    def _remembered(self, batch: Batch, *, at_least: float) -> Tensor:
         memory = self._memory_of(batch)
-        if memory is not None:
-            return memory.recall(batch.index, min_eps=self.min_eps)
-        return tf.constant(self.min_eps)
+        if memory is None:
+            return tf.constant(at_least)
+        return memory.recall(batch.index, min_eps=at_least)
 
     def _memory_of(self, batch: Batch) -> MarginMemory | None:
         if not self.margin_memory or (self.memory is None) == (batch.index is None):
@@ -232,11 +244,13 @@ class MMAModel(RobustModel):
         return super().fit(*args, **kwargs)
 
 
-def _check_range(name: str, value: float, is_valid: bool, expected: str) -> None:
-    if not is_valid:
-        raise ValueError(
-            f"Invalid `{name}`: expected {expected}. Received: {name}={value}"
-        )
+def _take(part: Part, batch: Batch) -> Batch:
+    return Batch(
+        images=part.take(batch.images),
+        labels=part.take(batch.labels),
+        index=part.take(batch.index),
+        seed=batch.seed,
+    )
 
 
 def _say_once_that_nothing_is_remembered() -> None:

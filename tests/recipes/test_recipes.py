@@ -259,9 +259,16 @@ def test_a_command_keeps_steps_that_a_rate_of_ones_own_would_drop():
     )
 
 
-@pytest.mark.parametrize("part", ["first_attack_steps", "hinge", "margin_memory"])
-def test_parts_of_mma_are_no_part_of_other_methods(part):
-    value = 2 if part == "first_attack_steps" else False
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [
+        ("first_attack_steps", 2),
+        ("hinge", False),
+        ("margin_memory", False),
+        ("search_share", 0.5),
+    ],
+)
+def test_parts_of_mma_are_no_part_of_other_methods(part, value):
     with pytest.raises(UserError, match=f"--{part}=.*"):
         resolve("mnist", "linf", "pgd", overrides={part: value})
     with pytest.raises(UserError, match="--search_steps=0"):
@@ -337,6 +344,13 @@ MISTAKES = [
     ({"seed": -1}, "--seed=-1", "whole number"),
     ({"compare_steps": -1}, "--compare_steps=-1", ">= 0"),
     ({"augmentation_pad": -1}, "--augmentation_pad=-1", ">= 0"),
+    ({"search_share": 0.0}, "--search_share=0", "above 0"),
+    ({"search_share": 1.1}, "--search_share=1.1", "up to 1"),
+    (
+        {"search_share": 0.5, "margin_memory": False},
+        "--search_share=0.5",
+        "--nomargin_memory",
+    ),
     ({"augmentation_pad": 2}, "--augmentation_pad=2", "--augmentation=none"),
     ({"validation_size": 0}, "--validation_size=0", ">= 1"),
     ({"train_steps": 0}, "--train_steps=0", ">= 1"),
