@@ -26,6 +26,7 @@ class Part(NamedTuple):
 
     def put(self, values: Tensor, *, into: Tensor) -> Tensor:
         """Returns `into` `[batch]` with the part's `values` in their places."""
+        into = tf.cast(into, values.dtype)
         return tf.tensor_scatter_nd_update(into, self.chosen[:, tf.newaxis], values)
 
 

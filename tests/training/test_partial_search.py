@@ -194,6 +194,16 @@ def test_the_step_compiles_with_xla_and_gives_the_same():
         np.testing.assert_allclose(plain, compiled, rtol=0, atol=1e-3)
 
 
+def test_float64_goes_through():
+    keras.config.set_dtype_policy("float64")
+    images, labels = random_examples(np.random.default_rng(0), 8)
+    model = make(small_network(), num_examples=8, search_share=0.5)
+    model.compile(sgd(0.1))
+    data = indexed(images.astype("float64"), labels, batch_size=8)
+    history = model.fit(data, shuffle=False, verbose=0).history
+    assert np.isfinite(history["loss"][0])
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
