@@ -40,7 +40,7 @@ def start(*arguments, cwd, preexec_fn=None):
 def run(*arguments, cwd, preexec_fn=None):
     """Runs the command to its end: exit code, standard output, standard error."""
     process = start(*arguments, cwd=cwd, preexec_fn=preexec_fn)
-    out, err = process.communicate(timeout=300)
+    out, err = process.communicate(timeout=1200)
     return process.returncode, out, err
 
 
