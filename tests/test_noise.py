@@ -21,7 +21,7 @@ tf.config.set_logical_device_configuration(
 strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 assert strategy.num_replicas_in_sync == 2
 seed = fold_in(7, 1)
-for shape in ([3, 4, 5, 1], [2, 6]):
+for shape in ([3, 4, 5, 1], [2, 6], [5]):
     whole = uniform_like(tf.zeros([2 * shape[0], *shape[1:]]), seed)
     unknown = tf.TensorSpec([None, *shape[1:]])
     draw = lambda images: uniform_like(images, seed)

@@ -27,9 +27,9 @@ class MarginMemory(keras.layers.Layer):
             name="eps",
         )
 
-    def recall(self, index: Tensor, *, min_eps: float) -> Tensor:
-        """Returns the lengths kept for `index` `[batch]`, at least `min_eps` each."""
-        return tf.maximum(tf.gather(self.eps.value, index), min_eps)
+    def recall(self, index: Tensor) -> Tensor:
+        """Returns the lengths `[batch]` kept for the examples `index` `[batch]`."""
+        return tf.gather(self.eps.value, index)
 
     def store(self, index: Tensor, eps: Tensor) -> None:
         """Keeps `eps` `[batch]` for the examples `index` `[batch]`, on all replicas."""

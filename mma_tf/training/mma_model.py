@@ -155,14 +155,18 @@ class MMAModel(RobustModel):
         clean_logits = self.logits(batch.images)
         with tape.stop_recording():
             correct = soft_logit_margin_loss(batch.labels, clean_logits) < 0
-            part = self._part(batch, correct)
-            searched = batch if part is None else _take(part, batch)
+            remembered = self._remembered(batch)
+            part = self._part(batch, correct, remembered)
+            searched = (batch.images, batch.labels, correct, remembered)
+            if part is not None:
+                searched = tuple(map(part.take, searched))
+            images, labels, has_margin, lengths = searched
             points, eps = an_pgd(
                 self.inference_logits_fn,
-                searched.images,
-                searched.labels,
+                images,
+                labels,
                 norm=self.norm,
-                initial_eps=self._initial_eps(searched),
+                initial_eps=self._initial_eps(lengths),
                 max_eps=self.max_eps(batch.images.shape[1:]),
                 num_steps=self._num_attack_steps(),
                 num_search_steps=self.search_steps,
@@ -170,11 +174,10 @@ class MMAModel(RobustModel):
                 step_decay=self.step_decay,
                 seed=batch.seed,
             )
-            has_margin = correct if part is None else part.take(correct)
             # Masks, not gathers: shapes stay static, and most examples are right.
-            mixed_images = select(has_margin, points, searched.images)
+            mixed_images = select(has_margin, points, images)
             if part is not None:
-                eps = part.put(eps, into=self._remembered(batch, at_least=0.0))
+                eps = part.put(eps, into=remembered)
             eps = tf.where(correct, eps, tf.zeros_like(eps))
         loss = mma_objective(
             labels=batch.labels,
@@ -203,26 +206,26 @@ class MMAModel(RobustModel):
         rise = tf.minimum(done, 1.0) * (self.attack_steps - self.first_attack_steps)
         return self.first_attack_steps + tf.cast(tf.round(rise), tf.int32)
 
-    def _part(self, batch: Batch, correct: Tensor) -> Part | None:
+    def _part(self, batch: Batch, correct: Tensor, remembered: Tensor) -> Part | None:
         if self.search_share == 1:
             return None
         return choose_part(
             correct=correct,
-            reached=self._remembered(batch, at_least=0.0) >= self.d_max,
+            reached=remembered >= self.d_max,
             share=self.search_share,
             seed=fold_in(batch.seed, _CHOICE_STREAM),
         )
 
-    def _initial_eps(self, batch: Batch) -> Tensor:
+    def _initial_eps(self, remembered: Tensor) -> Tensor:
         if self.search_steps == 0:
             return tf.constant(self.fixed_eps)
-        return self._remembered(batch, at_least=self.min_eps)
+        return tf.maximum(remembered, self.min_eps)
 
-    def _remembered(self, batch: Batch, *, at_least: float) -> Tensor:
+    def _remembered(self, batch: Batch) -> Tensor:
         memory = self._memory_of(batch)
         if memory is None:
-            return tf.constant(at_least)
-        return memory.recall(batch.index, min_eps=at_least)
+            return tf.constant(0.0)
+        return memory.recall(batch.index)
 
     def _memory_of(self, batch: Batch) -> MarginMemory | None:
         if not self.margin_memory or (self.memory is None) == (batch.index is None):
@@ -242,15 +245,6 @@ class MMAModel(RobustModel):
         if self.memory is None and self.margin_memory:
             _say_once_that_nothing_is_remembered()
         return super().fit(*args, **kwargs)
-
-
-def _take(part: Part, batch: Batch) -> Batch:
-    return Batch(
-        images=part.take(batch.images),
-        labels=part.take(batch.labels),
-        index=part.take(batch.index),
-        seed=batch.seed,
-    )
 
 
 def _say_once_that_nothing_is_remembered() -> None:

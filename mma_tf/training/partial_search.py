@@ -53,8 +53,10 @@ def choose_part(*, correct: Tensor, reached: Tensor, share: float, seed: Seed) -
     weights = tf.zeros_like(chosen, tf.float32)
     for group in (first, second):
         inside = tf.gather(group, chosen)
-        share = tf.math.divide_no_nan(tf.reduce_sum(group), tf.reduce_sum(inside))
-        weights += inside * share
+        # How many examples of the group each of its chosen ones stands for.
+        weights += inside * tf.math.divide_no_nan(
+            tf.reduce_sum(group), tf.reduce_sum(inside)
+        )
     return Part(chosen, weights)
 
 

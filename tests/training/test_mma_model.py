@@ -11,7 +11,7 @@ import tensorflow as tf
 from mma_tf import MMAModel, UserError, losses
 from mma_tf.best_model import validation_judgement
 from mma_tf.recipes import resolve
-from mma_tf.training import PGDModel, StandardModel, TRADESModel
+from mma_tf.training import PGDModel, StandardModel, TRADESModel, mma_model
 from tests.attacks.test_attacks import golden_network
 from tests.classifiers import random_examples, small_network
 
@@ -162,7 +162,16 @@ def test_memory_keeps_margins_by_index_and_starts_the_next_search_there(monkeypa
     assert np.all(kept[index] > 0)
     assert np.count_nonzero(kept) == 12
     np.testing.assert_allclose(history.history["eps"][0], kept[index].mean(), rtol=1e-5)
-    starts = model.memory.recall(tf.constant(index), min_eps=0.05).numpy()
+    starts, an_pgd = [], mma_model.an_pgd
+
+    def spy(*args, **kwargs):
+        starts.extend(kwargs["initial_eps"].numpy())
+        return an_pgd(*args, **kwargs)
+
+    monkeypatch.setattr(mma_model, "an_pgd", spy)
+    model.compile(sgd(0.0), run_eagerly=True)
+    data = indexed(images, labels, batch_size=4, index=index)
+    model.fit(data, shuffle=False, verbose=0)
     np.testing.assert_allclose(starts, np.maximum(kept[index], 0.05))
 
 
@@ -371,24 +380,29 @@ def test_half_precision_trains_with_float32_weights(policy):
     assert int(model.steps_done.numpy()) == 36
 
 
-def test_the_step_compiles_with_xla_and_gives_the_same():
+@pytest.mark.parametrize(
+    ("batch_norm", "changes"),
+    [(True, {"norm": "l2"}), (False, {"search_share": 0.5})],
+)
+def test_the_step_compiles_with_xla_and_gives_the_same(batch_norm, changes):
     images, labels = random_examples(np.random.default_rng(0), 16)
     results = []
     for jit_compile in (False, True):
         keras.utils.set_random_seed(1)
-        model = make(small_network(batch_norm=True), norm="l2", num_examples=16)
+        model = make(small_network(batch_norm=batch_norm), num_examples=16, **changes)
         model.compile(sgd(0.1), jit_compile=jit_compile)
         data = indexed(images, labels, batch_size=16)
-        model.fit(data, shuffle=False, verbose=0)
+        model.fit(data, epochs=2, shuffle=False, verbose=0)
         results.append([*weights_of(model), model.memory.eps.numpy()])
     for plain, compiled in zip(*results, strict=True):
         np.testing.assert_allclose(plain, compiled, rtol=0, atol=1e-3)
 
 
-def test_float64_goes_through():
+@pytest.mark.parametrize("search_share", [1.0, 0.5])
+def test_float64_goes_through(search_share):
     keras.config.set_dtype_policy("float64")
     images, labels = random_examples(np.random.default_rng(0), 8)
-    model = make(small_network(), num_examples=8)
+    model = make(small_network(), num_examples=8, search_share=search_share)
     model.compile(sgd(0.1))
     model.fit(
         indexed(images.astype("float64"), labels, batch_size=8),

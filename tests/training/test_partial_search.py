@@ -13,7 +13,7 @@ from mma_tf.training.mma_objective import mma_objective
 from mma_tf.training.partial_search import Part, choose_part
 from mma_tf.training.robust_model import Batch
 from tests.classifiers import random_examples, small_network
-from tests.training.test_mma_model import indexed, make, sgd, weights_of
+from tests.training.test_mma_model import indexed, make, sgd
 
 # Five were last seen below d_max, nine beyond, two are classified wrong.
 CORRECT = np.array([True] * 14 + [False] * 2)
@@ -103,7 +103,7 @@ def mixed_batch(network, num_examples):
 
 
 def endless(images, labels):
-    """Returns batches of all examples, whose size is known, as XLA needs it."""
+    """Returns batches of all examples, whose size is known."""
     data = indexed(images, labels, batch_size=len(images))
     return data.unbatch().batch(len(images), drop_remainder=True).repeat()
 
@@ -178,30 +178,6 @@ def test_margins_grow_as_they_do_when_all_are_searched():
         assert history["eps"][-1] > history["eps"][5]
         ends.append(history["eps"][-1])
     np.testing.assert_allclose(*ends, rtol=0.1)
-
-
-def test_the_step_compiles_with_xla_and_gives_the_same():
-    images, labels = random_examples(np.random.default_rng(0), 16)
-    results = []
-    for jit_compile in (False, True):
-        keras.utils.set_random_seed(1)
-        model = make(small_network(), num_examples=16, search_share=0.5)
-        model.compile(sgd(0.1), jit_compile=jit_compile)
-        data = endless(images, labels)
-        model.fit(data, epochs=2, steps_per_epoch=1, shuffle=False, verbose=0)
-        results.append([*weights_of(model), model.memory.eps.numpy()])
-    for plain, compiled in zip(*results, strict=True):
-        np.testing.assert_allclose(plain, compiled, rtol=0, atol=1e-3)
-
-
-def test_float64_goes_through():
-    keras.config.set_dtype_policy("float64")
-    images, labels = random_examples(np.random.default_rng(0), 8)
-    model = make(small_network(), num_examples=8, search_share=0.5)
-    model.compile(sgd(0.1))
-    data = indexed(images.astype("float64"), labels, batch_size=8)
-    history = model.fit(data, shuffle=False, verbose=0).history
-    assert np.isfinite(history["loss"][0])
 
 
 @pytest.mark.parametrize(
