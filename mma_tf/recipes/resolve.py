@@ -10,7 +10,7 @@ from mma_tf.errors import UserError
 from mma_tf.recipes.named import FAST, IMAGE_SHAPES, NAMED
 from mma_tf.recipes.quantities import format_length, format_number, format_value
 from mma_tf.recipes.schema import Recipe, field_default, field_infos, flag_name
-from mma_tf.recipes.validate import validate
+from mma_tf.recipes.validate import parts_missing, validate
 from mma_tf.types import NormName
 
 # Arguments of `resolve` in their own right.
@@ -82,10 +82,11 @@ def resolve(
             f"Invalid `--norm`: expected one of linf, l2. Received: --norm={norm}"
         )
     base = overrides.pop("recipe", "paper")
-    if base == "fast" and dataset not in FAST:
+    if base == "fast" and (dataset, norm) not in FAST:
+        have_one = ", ".join(sorted({name for name, _ in FAST}))
         raise UserError(
             "Invalid `--recipe`: expected paper, since there is a fast recipe for "
-            f"{', '.join(FAST)} alone. Received: --recipe=fast with --dataset={dataset}"
+            f"{have_one} alone. Received: --recipe=fast with --dataset={dataset}"
         )
     if is_named(dataset):
         image_shape = image_shape or IMAGE_SHAPES[dataset]
@@ -108,11 +109,8 @@ def _named(dataset: str, norm: str, method: str, base: str) -> dict[str, Any]:
     """Returns the numbers of a recipe that has a name."""
     numbers = dict(NAMED[dataset, norm])
     if base == "fast":
-        numbers.update(FAST[dataset])
-    if method != "mma":
-        # The others know no such rise.
-        numbers.pop("first_attack_steps", None)
-    return numbers
+        numbers.update(FAST[dataset, norm])
+    return {k: v for k, v in numbers.items() if k not in parts_missing(method)}
 
 
 def _complete(
@@ -136,6 +134,10 @@ def _complete(
             f"learning_rate_steps is {format_value(fitted)}, as train_steps is {steps}."
         ]
     numbers.setdefault("eps", numbers["test_eps"])
+    has_memory = numbers.get("margin_memory", True)
+    if not has_memory and "search_share" in numbers.keys() - overrides.keys():
+        del numbers["search_share"]
+        notes.append("search_share is 1, as the memory of margins is off.")
     if "min_eps" not in overrides and numbers["min_eps"] > numbers["d_max"] > 0:
         numbers["min_eps"] = numbers["d_max"] / 2
         notes.append(

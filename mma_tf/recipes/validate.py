@@ -30,11 +30,19 @@ _NOT_NEGATIVE = (
     "trades_beta",
 )
 _POSITIVE = ("step_size_factor", "test_step_size")
+_MMA_ALONE = ("first_attack_steps", "margin_memory", "hinge", "search_share")
 _BELOW_ONE = ("momentum", "ema_momentum", "label_smoothing")
 # eps last: if it was not set it is test_eps, which is then the one to name.
 _LENGTHS = ("d_max", "min_eps", "test_eps", "eps")
 # What NumPy's generator takes.
 _LARGEST_SEED = 2**32 - 1
+
+
+def parts_missing(method: str) -> tuple[str, ...]:
+    """Returns the fields of which `method` takes no value but the default."""
+    if method == "mma":
+        return ()
+    return (*_MMA_ALONE, "step_decay") if method == "standard" else _MMA_ALONE
 
 
 def validate(
@@ -151,14 +159,12 @@ def _check_method(recipe: Recipe) -> None:
                 f"{format_number(longest)}, with --search_steps=0",
             )
         return
-    if recipe.method == "standard" and recipe.step_decay:
-        _refuse(recipe, "step_decay", "false: --method=standard has no attack")
-    for name in ("first_attack_steps", "margin_memory", "hinge", "search_share"):
+    for name in parts_missing(recipe.method):
         if getattr(recipe, name) != field_default(name):
             _refuse(
                 recipe,
                 name,
-                f"nothing but with --method=mma: {recipe.method} has no such part",
+                f"no value with --method={recipe.method}, which has no such part",
             )
     if recipe.search_steps == 0:
         _refuse(recipe, "search_steps", "a whole number >= 1, but with --method=mma")

@@ -131,14 +131,14 @@ def test_the_fast_recipe_differs_in_how_it_trains_and_not_in_what_for(norm):
     assert fast.learning_rate_decay == "cosine"
     assert fast.attack_steps < paper.attack_steps
     same = ("network", "d_max", "min_eps", "clean_loss_coeff", "search_steps")
-    for name in (*same, "test_eps", "test_attack_steps", "validation_size"):
+    for name in (*same, "test_eps", "validation_size"):
         assert getattr(fast, name) == getattr(paper, name)
     assert default_run_name(fast) != default_run_name(paper)
 
 
 def test_the_users_numbers_go_before_those_of_the_fast_recipe():
     recipe = recipe_for(recipe="fast", batch_size=32)
-    assert (recipe.batch_size, recipe.attack_steps) == (32, 20)
+    assert (recipe.batch_size, recipe.attack_steps) == (32, 16)
 
 
 @pytest.mark.parametrize("dataset", ["digits", "cifar10"])
@@ -273,8 +273,28 @@ def test_parts_of_mma_are_no_part_of_other_methods(part, value):
         resolve("mnist", "linf", "pgd", overrides={part: value})
     with pytest.raises(UserError, match="--search_steps=0"):
         resolve("mnist", "linf", "trades", overrides={"search_steps": 0})
-    fast = resolve("mnist", "linf", "pgd", overrides={"recipe": "fast"}).recipe
-    assert fast.first_attack_steps == 0
+
+
+@pytest.mark.parametrize("method", ["standard", "pgd", "pgdls", "trades"])
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_of_the_fast_recipe_other_methods_get_what_they_have(norm, method):
+    mma = recipe_for(norm=norm, recipe="fast")
+    other = resolve("mnist", norm, method, overrides={"recipe": "fast"}).recipe
+    assert mma.first_attack_steps > 0 == other.first_attack_steps
+    assert mma.search_share < 1 == other.search_share
+    assert other.step_decay is (mma.step_decay and method != "standard")
+    for name in ("batch_size", "learning_rate", "ema", "train_steps", "precision"):
+        assert getattr(other, name) == getattr(mma, name)
+
+
+def test_without_the_memory_the_fast_recipe_searches_whole_batches():
+    overrides = {"recipe": "fast", "margin_memory": False}
+    resolution = resolve("mnist", "linf", overrides=overrides)
+    assert resolution.recipe.search_share == 1
+    assert "search_share is 1, as the memory of margins is off." in resolution.notes
+    assert to_command(resolution.recipe).endswith("=fast --margin_memory=false")
+    with pytest.raises(UserError, match="--search_share="):
+        resolve("mnist", "linf", overrides={**overrides, "search_share": 0.25})
 
 
 @pytest.mark.parametrize(
