@@ -226,6 +226,7 @@ def an_pgd_of(model: MMAModel, *, jit_compile: bool) -> Callable[..., Any]:
             num_search_steps=model.search_steps,
             step_size_factor=model.step_size_factor,
             step_decay=model.step_decay,
+            num_start_queries=model.start_queries,
         ),
         jit_compile=jit_compile,
     )

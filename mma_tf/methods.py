@@ -88,6 +88,7 @@ def make_model(
             fixed_eps=recipe.eps,
             step_size_factor=recipe.step_size_factor,
             step_decay=recipe.step_decay,
+            start_queries=recipe.start_queries,
             max_eps_factor=recipe.max_eps_factor,
             clean_loss_coeff=recipe.clean_loss_coeff,
             margin_memory=recipe.margin_memory,

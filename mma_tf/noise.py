@@ -80,6 +80,22 @@ def seeds_of(seed: Seed, indices: Tensor) -> Tensor:
     )
 
 
+def seeds_like(labels: Tensor, seed: Seed) -> Tensor:
+    """Returns a seed for each example of a batch, `[batch, 2]`.
+
+    Inside a replica of a `tf.distribute` strategy these are the replica's own of those
+    for the global batch, see `uniform_like`.
+
+    Args:
+        labels: `[batch]`, or anything with one entry an example.
+        seed: A whole number or `[2]` integers.
+    """
+    local = tf.shape(labels)[0]
+    context = tf.distribute.get_replica_context()
+    replica = context.replica_id_in_sync_group if context is not None else 0
+    return seeds_of(seed, tf.cast(replica, tf.int32) * local + tf.range(local))
+
+
 def uniform_each(
     shape: Sequence[int],
     seeds: Tensor,

@@ -12,7 +12,7 @@ from mma_tf.noise import as_seed, fold_in, seeds_of, uniform_each, uniform_like
 # Devices can only be split before TensorFlow starts.
 TWO_DEVICES = """
 import tensorflow as tf
-from mma_tf.noise import fold_in, uniform_like
+from mma_tf.noise import fold_in, seeds_like, uniform_like
 
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(
@@ -29,6 +29,10 @@ for shape in ([3, 4, 5, 1], [2, 6], [5]):
         parts = strategy.run(step, args=(tf.zeros(shape),))
         parts = tf.concat(strategy.experimental_local_results(parts), axis=0)
         assert tf.reduce_all(parts == whole), (parts, whole)
+whole = seeds_like(tf.zeros([6]), seed)
+parts = strategy.run(tf.function(lambda: seeds_like(tf.zeros([3]), seed)))
+parts = tf.concat(strategy.experimental_local_results(parts), axis=0)
+assert tf.reduce_all(parts == whole), (parts, whole)
 print("equal")
 """
 

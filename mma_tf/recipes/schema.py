@@ -198,6 +198,13 @@ class Recipe:
         "gradients mislead",
         default=False,
     )
+    start_queries: int = _field(
+        "Attack in training",
+        "int",
+        "mma: queries of a random search (Square) whose best point PGD starts at, "
+        "0 = at a random point: finds more where gradients mislead",
+        default=0,
+    )
     max_eps_factor: float = _field(
         "Attack in training",
         "number",

@@ -25,12 +25,19 @@ _NOT_NEGATIVE = (
     "compare_steps",
     "first_attack_steps",
     "search_steps",
+    "start_queries",
     "warmup_steps",
     "weight_decay",
     "trades_beta",
 )
 _POSITIVE = ("step_size_factor", "test_step_size")
-_MMA_ALONE = ("first_attack_steps", "margin_memory", "hinge", "search_share")
+_MMA_ALONE = (
+    "first_attack_steps",
+    "start_queries",
+    "margin_memory",
+    "hinge",
+    "search_share",
+)
 _BELOW_ONE = ("momentum", "ema_momentum", "label_smoothing")
 # eps last: if it was not set it is test_eps, which is then the one to name.
 _LENGTHS = ("d_max", "min_eps", "test_eps", "eps")

@@ -12,6 +12,7 @@ def check_mma_arguments(
     attack_steps: int,
     first_attack_steps: int | None,
     ramp_steps: int,
+    start_queries: int,
     search_steps: int,
     fixed_eps: float | None,
     max_eps_factor: float,
@@ -48,6 +49,7 @@ def check_mma_arguments(
             f"1 to attack_steps={attack_steps}",
         )
         _check_range("ramp_steps", ramp_steps, ramp_steps >= 1, "at least 1")
+    _check_range("start_queries", start_queries, start_queries >= 0, "at least 0")
     _check_range("search_steps", search_steps, search_steps >= 0, "at least 0")
     if search_steps == 0:
         length, longest = fixed_eps or 0.0, max_eps_factor * d_max

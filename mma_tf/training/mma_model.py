@@ -60,6 +60,8 @@ class MMAModel(RobustModel):
         fixed_eps: That length, in pixel units, > 0; needed if `search_steps` is 0.
         step_size_factor: Length of a PGD step in units of eps / `attack_steps`.
         step_decay: Whether PGD's steps become shorter, see `mma_tf.attacks.pgd`.
+        start_queries: Queries of the random search whose best point PGD starts at, see
+            `mma_tf.attacks.an_pgd`; 0 for a random start. A departure from the paper.
         max_eps_factor: The search looks up to `max_eps_factor` * `d_max`, > 1, so that
             a margin can be seen to have reached `d_max`.
         clean_loss_coeff: lambda, the weight of the clean loss, in [0, 1]; 0 is OMMA.
@@ -97,6 +99,7 @@ class MMAModel(RobustModel):
         fixed_eps: float | None = None,
         step_size_factor: float = 2.5,
         step_decay: bool = False,
+        start_queries: int = 0,
         max_eps_factor: float = 1.05,
         clean_loss_coeff: float = 1 / 3,
         margin_memory: bool = True,
@@ -115,6 +118,7 @@ class MMAModel(RobustModel):
             attack_steps=attack_steps,
             first_attack_steps=first_attack_steps,
             ramp_steps=ramp_steps,
+            start_queries=start_queries,
             search_steps=search_steps,
             fixed_eps=fixed_eps,
             max_eps_factor=max_eps_factor,
@@ -132,6 +136,7 @@ class MMAModel(RobustModel):
         self.fixed_eps = fixed_eps
         self.step_size_factor = step_size_factor
         self.step_decay = step_decay
+        self.start_queries = start_queries
         self.max_eps_factor = max_eps_factor
         self.clean_loss_coeff = clean_loss_coeff
         self.margin_memory = margin_memory
@@ -172,6 +177,7 @@ class MMAModel(RobustModel):
                 num_search_steps=self.search_steps,
                 step_size_factor=self.step_size_factor,
                 step_decay=self.step_decay,
+                num_start_queries=self.start_queries,
                 seed=batch.seed,
             )
             # Masks, not gathers: shapes stay static, and most examples are right.

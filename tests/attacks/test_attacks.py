@@ -344,3 +344,82 @@ def test_steps_that_decay_become_shorter_in_a_line_about_their_mean(norm, num_st
     drops = np.diff([*lengths, 0.0])
     np.testing.assert_allclose(drops, drops[0], rtol=1e-3)
     assert np.all(drops < 0)
+
+
+def test_a_random_search_finds_a_start_where_gradients_mislead():
+    # An error needs raised pixels; what gradient there is says to lower them.
+    def logits_fn(points):
+        raised = tf.reduce_sum(tf.stop_gradient(points), axis=[1, 2, 3])
+        misleading = -1e-3 * tf.reduce_sum(points, axis=[1, 2, 3])
+        return tf.stack([tf.ones_like(raised), raised + misleading], axis=-1)
+
+    images = np.zeros((8, 6, 6, 1), np.float32)
+    search = {"norm": "linf", "initial_eps": 0.3, "max_eps": 0.5, "num_steps": 2}
+
+    def found(**changes):
+        points, eps = an_pgd(logits_fn, images, [0] * 8, **search, **changes)
+        return points.numpy(), eps.numpy()
+
+    _, misled = found(step_size_factor=2.5)
+    assert np.all(misled > 0.45)
+    # Steps too short to undo the start.
+    points, eps = found(step_size_factor=0.1, num_start_queries=30)
+    assert np.all(eps < 0.3)
+    assert len(np.unique(points.reshape(8, -1), axis=0)) > 1
+    again, _ = found(step_size_factor=0.1, num_start_queries=30)
+    np.testing.assert_array_equal(again, points)
+    others, _ = found(step_size_factor=0.1, num_start_queries=30, seed=1)
+    assert np.any(others != points)
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_the_start_that_a_search_found_is_in_ball_and_box(norm):
+    rng = np.random.default_rng(0)
+    images = rng.uniform(size=(16, 6, 6, 1)).astype(np.float32)
+    eps = np.linspace(0.0, 0.4, 16).astype(np.float32)
+    seen = []
+
+    def logits_fn(points):
+        seen.append(points.numpy())
+        value = tf.reduce_sum(points, axis=[1, 2, 3])
+        return tf.stack([tf.fill(tf.shape(value), 1e3), value], axis=-1)
+
+    an_pgd(
+        logits_fn,
+        images,
+        [0] * 16,
+        norm=norm,
+        initial_eps=eps,
+        max_eps=0.4,
+        num_steps=0,
+        num_search_steps=0,
+        num_start_queries=7,
+    )
+    # That of the image as it was, if at all, and then one each query.
+    assert len(seen) == 8
+    for points in seen:
+        assert np.all((points >= 0) & (points <= 1))
+        assert np.all(sizes(points - images, norm) <= eps + 1e-5)
+
+
+@pytest.mark.parametrize(
+    ("images", "num_start_queries", "message"),
+    [
+        (np.zeros([2, 4], "float32"), 3, "height, width"),
+        (np.zeros([2, 4, 4, 1], "float32"), -1, "num_start_queries=-1"),
+    ],
+)
+def test_a_search_for_a_start_that_cannot_be_is_refused(
+    images, num_start_queries, message
+):
+    with pytest.raises(ValueError, match=message):
+        an_pgd(
+            lambda points: tf.reshape(points, [2, -1])[:, :2],
+            images,
+            [0, 0],
+            norm="linf",
+            initial_eps=0.1,
+            max_eps=0.2,
+            num_steps=1,
+            num_start_queries=num_start_queries,
+        )

@@ -266,6 +266,7 @@ def test_a_command_keeps_steps_that_a_rate_of_ones_own_would_drop():
         ("hinge", False),
         ("margin_memory", False),
         ("search_share", 0.5),
+        ("start_queries", 5),
     ],
 )
 def test_parts_of_mma_are_no_part_of_other_methods(part, value):
@@ -377,6 +378,7 @@ MISTAKES = [
     ({"batch_size": 0}, "--batch_size=0", ">= 1"),
     ({"attack_steps": 0}, "--attack_steps=0", ">= 1"),
     ({"search_steps": -1}, "--search_steps=-1", ">= 0"),
+    ({"start_queries": -1}, "--start_queries=-1", ">= 0"),
     ({"first_attack_steps": -1}, "--first_attack_steps=-1", ">= 0"),
     ({"first_attack_steps": 99}, "--first_attack_steps=99", "--attack_steps=40"),
     ({"search_steps": 0, "eps": 0.9}, "--eps=0.9", "--max_eps_factor"),

@@ -382,7 +382,10 @@ def test_half_precision_trains_with_float32_weights(policy):
 
 @pytest.mark.parametrize(
     ("batch_norm", "changes"),
-    [(True, {"norm": "l2"}), (False, {"search_share": 0.5})],
+    [
+        (True, {"norm": "l2", "start_queries": 2}),
+        (False, {"search_share": 0.5, "start_queries": 2}),
+    ],
 )
 def test_the_step_compiles_with_xla_and_gives_the_same(batch_norm, changes):
     images, labels = random_examples(np.random.default_rng(0), 16)
@@ -398,11 +401,11 @@ def test_the_step_compiles_with_xla_and_gives_the_same(batch_norm, changes):
         np.testing.assert_allclose(plain, compiled, rtol=0, atol=1e-3)
 
 
-@pytest.mark.parametrize("search_share", [1.0, 0.5])
-def test_float64_goes_through(search_share):
+@pytest.mark.parametrize("changes", [{}, {"search_share": 0.5}, {"start_queries": 2}])
+def test_float64_goes_through(changes):
     keras.config.set_dtype_policy("float64")
     images, labels = random_examples(np.random.default_rng(0), 8)
-    model = make(small_network(), num_examples=8, search_share=search_share)
+    model = make(small_network(), num_examples=8, **changes)
     model.compile(sgd(0.1))
     model.fit(
         indexed(images.astype("float64"), labels, batch_size=8),
@@ -452,6 +455,7 @@ def test_any_keras_classifier_and_any_callback():
         ({"first_attack_steps": 0}, r"first_attack_steps=0"),
         ({"first_attack_steps": 2}, r"ramp_steps=0"),
         ({"search_steps": -1}, r"search_steps=-1"),
+        ({"start_queries": -1}, r"start_queries=-1"),
         ({"search_steps": 0}, r"fixed_eps=0.0"),
         ({"search_steps": 0, "fixed_eps": 0.3}, r"fixed_eps=0.3"),
         ({"first_attack_steps": 4, "ramp_steps": 9}, r"first_attack_steps=4"),
