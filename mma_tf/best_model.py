@@ -45,6 +45,7 @@ def validation_judgement(
         step_size=recipe.test_step_size,
         num_steps=recipe.test_attack_steps,
         step_decay=recipe.test_step_decay,
+        num_start_queries=recipe.test_start_queries,
         max_eps=min(recipe.max_eps_factor * recipe.d_max, diameter),
         num_search_steps=recipe.search_steps or _SEARCH_STEPS,
     )

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from mma_tf.best_model import validation_judgement
 from mma_tf.methods import make_classifier, make_model, make_trainable_model
 from mma_tf.recipes import resolve
 from mma_tf.training import mma_model, pgd_model, trades_model
@@ -74,3 +75,19 @@ def test_the_loss_of_each_method_is_smoothed_as_the_recipe_says(method):
         loss = model.objective(batch, tape).loss
     lse = np.log(np.sum(np.exp(bias)))
     np.testing.assert_allclose(loss, lse - 0.6 * bias[labels], rtol=1e-5)
+
+
+def test_validation_attacks_as_the_recipe_says():
+    numbers = {
+        "test_eps": 0.25,
+        "test_attack_steps": 3,
+        "test_step_size": 0.125,
+        "test_step_decay": True,
+        "test_start_queries": 5,
+    }
+    recipe = resolve("digits", "linf", overrides=numbers).recipe
+    judge = validation_judgement(recipe, SHAPE)
+    assert judge.describe() == (
+        "PGD-3, linf, eps 0.25, falling steps of mean 0.125, 1 run with SLM loss, the "
+        "first from 5 random queries"
+    )

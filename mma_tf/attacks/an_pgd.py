@@ -4,21 +4,13 @@ import tensorflow as tf
 
 from mma_tf.attacks.arguments import as_images, as_radii, check_num_steps, frozen
 from mma_tf.attacks.boundary_search import boundary_search
-from mma_tf.attacks.iterative import Problem, advance
 from mma_tf.attacks.pgd import pgd
-from mma_tf.attacks.square import Square
+from mma_tf.attacks.random_search import random_search
 from mma_tf.box import clip_to_box
 from mma_tf.losses.soft_logit_margin import soft_logit_margin_loss
-from mma_tf.noise import fold_in, seeds_like
 from mma_tf.norms.registry import get_norm
 from mma_tf.per_example import over_pixels
 from mma_tf.types import LogitsFn, NormName, PerExample, Seed, Tensor, TensorLike
-
-# Of the random search: the share of the pixels that its first queries change. With so
-# few of them, the small windows of the published attack's end find little.
-_FIRST_SHARE = 0.2
-# Of random numbers, apart from the random start's.
-_SEARCH_STREAM = 1
 
 
 def an_pgd(
@@ -56,9 +48,8 @@ def an_pgd(
         step_size_factor: Length of a PGD step, in units of `initial_eps / num_steps`.
         step_decay: See `mma_tf.attacks.pgd`.
         random_start: See `mma_tf.attacks.pgd`.
-        num_start_queries: PGD starts at the best point that a random search (`Square`)
-            of so many forward passes finds. It needs no gradient, and so it gets where
-            those of a classifier that was trained against PGD mislead. 0 for none.
+        num_start_queries: PGD starts at the best point that a random search of so many
+            queries finds, see `random_search`; 0 for none.
         seed: See `mma_tf.attacks.pgd`.
 
     Returns:
@@ -86,7 +77,7 @@ def an_pgd(
     check_num_steps("num_start_queries", num_start_queries)
     start = None
     if num_start_queries:
-        start = _random_search(
+        start = random_search(
             logits_fn,
             images,
             labels,
@@ -121,36 +112,6 @@ def an_pgd(
     )
     found = clip_to_box(images + over_pixels(bracket.eps, images) * direction)
     return tf.stop_gradient(found), tf.stop_gradient(bracket.eps)
-
-
-def _random_search(
-    logits_fn: LogitsFn,
-    images: Tensor,
-    labels: TensorLike,
-    *,
-    norm: NormName,
-    eps: Tensor,
-    num_queries: int,
-    seed: Seed,
-) -> Tensor:
-    attack = Square(norm, num_queries=num_queries, first_share=_FIRST_SHARE)
-    labels = tf.cast(tf.convert_to_tensor(labels), tf.int32)
-    problem = Problem(
-        images=images,
-        labels=labels,
-        targets=labels,
-        eps=eps,
-        seeds=seeds_like(labels, fold_in(seed, _SEARCH_STREAM)),
-    )
-    state, _ = advance(
-        attack,
-        logits_fn,
-        problem,
-        attack.start(problem),
-        num_steps=attack.num_iterations,
-        stop_in_ball=True,
-    )
-    return state.best_points
 
 
 def _at_least_one(number: int | Tensor, dtype: tf.DType) -> Tensor:

@@ -31,6 +31,8 @@ class Judgement:
         num_search_steps: Bisections of the margin search.
         num_restarts: Further PGD runs at `eps`, so many with cross-entropy and so many
             with the Carlini-Wagner loss; an example is robust only if all runs fail.
+        num_start_queries: Of the random search whose best point the first run starts
+            at, see `mma_tf.attacks.an_pgd`; 0 for a random start.
     """
 
     norm: NormName
@@ -41,11 +43,14 @@ class Judgement:
     num_search_steps: int = 10
     num_restarts: int = 0
     step_decay: bool = False
+    num_start_queries: int = 0
 
     def describe(self) -> str:
         """Returns the attack in words, for a report."""
         runs = f"1 run with SLM loss, {self.num_restarts} with CE, {self.num_restarts} "
         runs = f"{runs}with CW" if self.num_restarts else "1 run with SLM loss"
+        if self.num_start_queries:
+            runs = f"{runs}, the first from {self.num_start_queries} random queries"
         step = "falling steps of mean" if self.step_decay else "step"
         return (
             f"PGD-{self.num_steps}, {self.norm}, eps {self.eps:.4g}, {step} "
@@ -179,6 +184,7 @@ def _attack(
         step_decay=judgement.step_decay,
         max_eps=judgement.max_eps,
         num_search_steps=judgement.num_search_steps,
+        num_start_queries=judgement.num_start_queries,
         seed=fold_in(seed, 0),
     )
     robust, margin, found = estimate.robust, estimate.margin, estimate.found

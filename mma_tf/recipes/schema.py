@@ -270,6 +270,13 @@ class Recipe:
         "let these steps become shorter in a line, --test_step_size being their mean",
         default=False,
     )
+    test_start_queries: int = _field(
+        "Evaluation",
+        "int",
+        "queries of a random search (Square) whose best point this PGD starts at, 0 = "
+        "at a random point",
+        default=0,
+    )
     test_examples: int = _field(
         "Evaluation", "int", "test images that the closing evaluation attacks"
     )

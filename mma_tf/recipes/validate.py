@@ -26,6 +26,7 @@ _NOT_NEGATIVE = (
     "first_attack_steps",
     "search_steps",
     "start_queries",
+    "test_start_queries",
     "warmup_steps",
     "weight_decay",
     "trades_beta",

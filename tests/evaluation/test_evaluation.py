@@ -1,5 +1,6 @@
 """Margins and robust accuracy: closed forms, bounds, what batches must not change."""
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -347,6 +348,24 @@ def test_steps_that_decay_are_those_of_every_run(monkeypatch):
         RobustnessMeter(logits_fn, judge).measure(images, labels)
         assert told == [(3, step_decay)] * 5
         assert ("falling steps" in judge.describe()) is step_decay
+
+
+def test_a_random_search_before_the_first_run_finds_what_gradients_hide():
+    # An error needs more raised pixels than chance has; gradients say to lower them.
+    def logits_fn(points):
+        raised = tf.reduce_sum(tf.stop_gradient(points), axis=[1, 2, 3])
+        misleading = -1e-5 * tf.reduce_sum(points, axis=[1, 2, 3])
+        return tf.stack([tf.fill(tf.shape(raised), 6.0), raised + misleading], axis=-1)
+
+    images, labels = np.zeros((4, 6, 6, 1), np.float32), np.zeros(4, int)
+    attack = judgement(eps=0.3, step_size=1e-4, num_steps=5, max_eps=0.5)
+    misled = RobustnessMeter(logits_fn, attack).measure(images, labels)
+    assert np.all(misled.robust)
+    attack = dataclasses.replace(attack, num_start_queries=20)
+    found = RobustnessMeter(logits_fn, attack).measure(images, labels)
+    assert not np.any(found.robust)
+    assert np.all(found.margins < misled.margins)
+    assert "the first from 20 random queries" in attack.describe()
 
 
 def test_the_attack_is_told_in_words():

@@ -378,6 +378,7 @@ MISTAKES = [
     ({"batch_size": 0}, "--batch_size=0", ">= 1"),
     ({"attack_steps": 0}, "--attack_steps=0", ">= 1"),
     ({"search_steps": -1}, "--search_steps=-1", ">= 0"),
+    ({"test_start_queries": -1}, "--test_start_queries=-1", ">= 0"),
     ({"start_queries": -1}, "--start_queries=-1", ">= 0"),
     ({"first_attack_steps": -1}, "--first_attack_steps=-1", ">= 0"),
     ({"first_attack_steps": 99}, "--first_attack_steps=99", "--attack_steps=40"),
