@@ -61,7 +61,7 @@ def uniform_like(images: Tensor, seed: Seed) -> Tensor:
     rest = tf.convert_to_tensor(shape[1:], tf.int32)
     everywhere = tf.concat([[local * replicas], rest], axis=0)
     noise = _uniform(everywhere, seed, images.dtype)
-    start = tf.cast(context.replica_id_in_sync_group, tf.int32) * local
+    start = _replicas_first(local)
     noise = noise[start : start + local]
     return tf.ensure_shape(noise, images.shape)
 
@@ -91,9 +91,7 @@ def seeds_like(labels: Tensor, seed: Seed) -> Tensor:
         seed: A whole number or `[2]` integers.
     """
     local = tf.shape(labels)[0]
-    context = tf.distribute.get_replica_context()
-    replica = context.replica_id_in_sync_group if context is not None else 0
-    return seeds_of(seed, tf.cast(replica, tf.int32) * local + tf.range(local))
+    return seeds_of(seed, _replicas_first(local) + tf.range(local))
 
 
 def uniform_each(
@@ -122,6 +120,13 @@ def uniform_each(
         fn_output_signature=tf.TensorSpec(list(shape), dtype),
     )
     return tf.ensure_shape(noise, [seeds.shape[0], *shape])
+
+
+def _replicas_first(local: Tensor | int) -> Tensor:
+    """Returns where in the global batch the replica's `local` examples begin."""
+    context = tf.distribute.get_replica_context()
+    replica = context.replica_id_in_sync_group if context is not None else 0
+    return tf.cast(replica, tf.int32) * local
 
 
 def _uniform(shape: Tensor, seed: Tensor, dtype: tf.DType) -> Tensor:

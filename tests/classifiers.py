@@ -53,3 +53,18 @@ def random_examples(rng, num_examples, *, image_shape=(6, 6, 1), num_classes=3):
     for image, label in zip(images, labels, strict=True):
         image[label * band : (label + 1) * band] += 0.5
     return images.astype("float32"), labels.astype("int32")
+
+
+def hiding_logits_fn(threshold):
+    """Returns a classifier whose errors a gradient leads away from.
+
+    Class 1 wins where the pixels' sum is above `threshold`; what gradient there is says
+    to lower them.
+    """
+
+    def logits_fn(points):
+        raised = tf.reduce_sum(tf.stop_gradient(points), axis=[1, 2, 3])
+        misleading = -1e-5 * tf.reduce_sum(points, axis=[1, 2, 3])
+        return tf.stack([tf.fill(tf.shape(raised), threshold), raised + misleading], -1)
+
+    return logits_fn

@@ -34,7 +34,13 @@ def test_the_attack_of_each_method_has_the_recipes_steps(
         return attack(*args, **kwargs)
 
     monkeypatch.setattr(module, name, spy)
-    numbers = {"attack_steps": 3, "step_size_factor": 1.5, "step_decay": step_decay}
+    queries = 4 if method == "mma" else 0
+    numbers = {
+        "attack_steps": 3,
+        "step_size_factor": 1.5,
+        "step_decay": step_decay,
+        "start_queries": queries,
+    }
     recipe = resolve("digits", "linf", method, overrides=numbers).recipe
     classifier = make_classifier(recipe, image_shape=SHAPE, num_classes=10)
     model = make_trainable_model(
@@ -47,6 +53,7 @@ def test_the_attack_of_each_method_has_the_recipes_steps(
     for kwargs in told:
         assert int(kwargs["num_steps"]) == 3
         assert kwargs["step_decay"] is step_decay
+        assert kwargs.get("num_start_queries", 0) == queries
         assert kwargs.get("step_size_factor", 1.5) == 1.5
 
 

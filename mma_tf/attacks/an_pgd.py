@@ -2,10 +2,9 @@
 
 import tensorflow as tf
 
-from mma_tf.attacks.arguments import as_images, as_radii, check_num_steps, frozen
+from mma_tf.attacks.arguments import as_images, as_radii, frozen
 from mma_tf.attacks.boundary_search import boundary_search
 from mma_tf.attacks.pgd import pgd
-from mma_tf.attacks.random_search import random_search
 from mma_tf.box import clip_to_box
 from mma_tf.losses.soft_logit_margin import soft_logit_margin_loss
 from mma_tf.norms.registry import get_norm
@@ -48,8 +47,7 @@ def an_pgd(
         step_size_factor: Length of a PGD step, in units of `initial_eps / num_steps`.
         step_decay: See `mma_tf.attacks.pgd`.
         random_start: See `mma_tf.attacks.pgd`.
-        num_start_queries: PGD starts at the best point that a random search of so many
-            queries finds, see `random_search`; 0 for none.
+        num_start_queries: See `mma_tf.attacks.pgd`.
         seed: See `mma_tf.attacks.pgd`.
 
     Returns:
@@ -74,18 +72,6 @@ def an_pgd(
     longest = as_radii("max_eps", max_eps, images, norm=geometry)
     radii = as_radii("initial_eps", initial_eps, images, norm=geometry)
     radii = tf.minimum(radii, longest)
-    check_num_steps("num_start_queries", num_start_queries)
-    start = None
-    if num_start_queries:
-        start = random_search(
-            logits_fn,
-            images,
-            labels,
-            norm=norm,
-            eps=radii,
-            num_queries=num_start_queries,
-            seed=seed,
-        )
     points = pgd(
         logits_fn,
         images,
@@ -96,7 +82,7 @@ def an_pgd(
         step_size=step_size_factor * radii / _at_least_one(num_steps, radii.dtype),
         step_decay=step_decay,
         random_start=random_start,
-        start=start,
+        num_start_queries=num_start_queries,
         loss=soft_logit_margin_loss,
         seed=seed,
     )

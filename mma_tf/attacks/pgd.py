@@ -4,6 +4,7 @@ import tensorflow as tf
 
 from mma_tf.attacks.arguments import as_images, as_radii, check_num_steps, frozen
 from mma_tf.attacks.gradients import value_and_gradient
+from mma_tf.attacks.random_search import random_search
 from mma_tf.losses.cross_entropy import cross_entropy
 from mma_tf.norms.registry import get_norm
 from mma_tf.per_example import over_pixels, to_batch
@@ -29,6 +30,7 @@ def pgd(
     step_size: PerExample,
     step_decay: bool = False,
     random_start: bool = True,
+    num_start_queries: int = 0,
     start: TensorLike | None = None,
     loss: PerExampleLoss = cross_entropy,
     seed: Seed = 0,
@@ -52,6 +54,8 @@ def pgd(
         random_start: Whether to start at a random point of the ball and the box (linf:
             uniform in the ball; l2: a uniform point of the box, scaled back into the
             ball) instead of at the image.
+        num_start_queries: Start instead at the best point that a random search of so
+            many queries finds, see `random_search`; 0 for none.
         start: `[batch, ...]` points of the ball and the box to start from instead.
         loss: `(labels, logits) -> [batch]`, what is made large.
         seed: A whole number or a `[2]` integer tensor; the same seed gives the same
@@ -62,7 +66,9 @@ def pgd(
 
     Raises:
         ValueError: If `norm` is unknown, `eps` or `step_size` is negative or of a wrong
-            shape, `num_steps` is negative, or `logits_fn` has no gradient.
+            shape, a number of steps or queries is negative, `logits_fn` has no
+            gradient, or there are start queries and images that are not
+            `[batch, height, width, channels]`.
         TypeError: If `images` are not floating.
 
     Reference: Madry et al., ICLR 2018 (arXiv 1706.06083), section 2.1.
@@ -71,6 +77,7 @@ def pgd(
     images = as_images(images)
     radii = as_radii("eps", eps, images, norm=geometry)
     check_num_steps("num_steps", num_steps)
+    check_num_steps("num_start_queries", num_start_queries)
     lengths = over_pixels(to_batch(step_size, images), images)
     logits_fn = frozen(logits_fn)
 
@@ -90,6 +97,16 @@ def pgd(
     points = images
     if start is not None:
         points = tf.convert_to_tensor(start)
+    elif num_start_queries:
+        points = random_search(
+            logits_fn,
+            images,
+            labels,
+            norm=norm,
+            eps=radii,
+            num_queries=num_start_queries,
+            seed=seed,
+        )
     elif random_start:
         points = geometry.random_start(images, radii, seed)
     _, points = tf.while_loop(

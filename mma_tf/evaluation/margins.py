@@ -4,10 +4,9 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from mma_tf.attacks.arguments import as_images, as_radii, check_num_steps
+from mma_tf.attacks.arguments import as_images, as_radii
 from mma_tf.attacks.boundary_search import boundary_search
 from mma_tf.attacks.pgd import pgd
-from mma_tf.attacks.random_search import random_search
 from mma_tf.losses.logit_margin import logit_margin_loss
 from mma_tf.losses.soft_logit_margin import soft_logit_margin_loss
 from mma_tf.norms.registry import get_norm
@@ -67,7 +66,7 @@ def an_pgd_margins(
         num_search_steps: How many bisections.
         step_decay: See `mma_tf.attacks.pgd`.
         random_start: See `mma_tf.attacks.pgd`.
-        num_start_queries: See `mma_tf.attacks.an_pgd`.
+        num_start_queries: See `mma_tf.attacks.pgd`.
         seed: See `mma_tf.attacks.pgd`.
 
     Raises:
@@ -82,19 +81,7 @@ def an_pgd_margins(
     images = as_images(images)
     radii = as_radii("eps", eps, images, norm=get_norm(norm))
     longest = as_radii("max_eps", max_eps, images, norm=get_norm(norm))
-    check_num_steps("num_start_queries", num_start_queries)
     correct = logit_margin_loss(labels, logits_fn(images)) < 0
-    start = None
-    if num_start_queries:
-        start = random_search(
-            logits_fn,
-            images,
-            labels,
-            norm=norm,
-            eps=radii,
-            num_queries=num_start_queries,
-            seed=seed,
-        )
     points = pgd(
         logits_fn,
         images,
@@ -105,7 +92,7 @@ def an_pgd_margins(
         step_size=step_size,
         step_decay=step_decay,
         random_start=random_start,
-        start=start,
+        num_start_queries=num_start_queries,
         loss=soft_logit_margin_loss,
         seed=seed,
     )

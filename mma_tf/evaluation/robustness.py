@@ -32,7 +32,7 @@ class Judgement:
         num_restarts: Further PGD runs at `eps`, so many with cross-entropy and so many
             with the Carlini-Wagner loss; an example is robust only if all runs fail.
         num_start_queries: Of the random search whose best point the first run starts
-            at, see `mma_tf.attacks.an_pgd`; 0 for a random start.
+            at, see `mma_tf.attacks.pgd`; 0 for a random start.
     """
 
     norm: NormName

@@ -61,7 +61,7 @@ class MMAModel(RobustModel):
         step_size_factor: Length of a PGD step in units of eps / `attack_steps`.
         step_decay: Whether PGD's steps become shorter, see `mma_tf.attacks.pgd`.
         start_queries: Queries of the random search whose best point PGD starts at, see
-            `mma_tf.attacks.an_pgd`; 0 for a random start. A departure from the paper.
+            `mma_tf.attacks.pgd`; 0 for a random start. A departure from the paper.
         max_eps_factor: The search looks up to `max_eps_factor` * `d_max`, > 1, so that
             a margin can be seen to have reached `d_max`.
         clean_loss_coeff: lambda, the weight of the clean loss, in [0, 1]; 0 is OMMA.

@@ -10,7 +10,12 @@ import tensorflow as tf
 
 from mma_tf import losses
 from mma_tf.attacks import an_pgd, boundary_search, pgd
-from tests.classifiers import linear_classifier, linear_margins, small_network
+from tests.classifiers import (
+    hiding_logits_fn,
+    linear_classifier,
+    linear_margins,
+    small_network,
+)
 from tests.norms.test_norms import sizes
 
 TESTDATA = pathlib.Path(__file__).parents[1] / "testdata"
@@ -347,12 +352,7 @@ def test_steps_that_decay_become_shorter_in_a_line_about_their_mean(norm, num_st
 
 
 def test_a_random_search_finds_a_start_where_gradients_mislead():
-    # An error needs raised pixels; what gradient there is says to lower them.
-    def logits_fn(points):
-        raised = tf.reduce_sum(tf.stop_gradient(points), axis=[1, 2, 3])
-        misleading = -1e-3 * tf.reduce_sum(points, axis=[1, 2, 3])
-        return tf.stack([tf.ones_like(raised), raised + misleading], axis=-1)
-
+    logits_fn = hiding_logits_fn(1.0)
     images = np.zeros((8, 6, 6, 1), np.float32)
     search = {"norm": "linf", "initial_eps": 0.3, "max_eps": 0.5, "num_steps": 2}
 
@@ -395,7 +395,7 @@ def test_the_start_that_a_search_found_is_in_ball_and_box(norm):
         num_search_steps=0,
         num_start_queries=7,
     )
-    # That of the image as it was, if at all, and then one each query.
+    # The first proposal, and one a query.
     assert len(seen) == 8
     for points in seen:
         assert np.all((points >= 0) & (points <= 1))

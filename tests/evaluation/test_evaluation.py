@@ -11,6 +11,7 @@ from mma_tf import evaluation
 from mma_tf.evaluation import Judgement, RobustnessMeter, an_pgd_margins
 from mma_tf.models.inference import inference_logits_fn
 from tests.classifiers import (
+    hiding_logits_fn,
     linear_classifier,
     linear_margins,
     random_examples,
@@ -351,12 +352,8 @@ def test_steps_that_decay_are_those_of_every_run(monkeypatch):
 
 
 def test_a_random_search_before_the_first_run_finds_what_gradients_hide():
-    # An error needs more raised pixels than chance has; gradients say to lower them.
-    def logits_fn(points):
-        raised = tf.reduce_sum(tf.stop_gradient(points), axis=[1, 2, 3])
-        misleading = -1e-5 * tf.reduce_sum(points, axis=[1, 2, 3])
-        return tf.stack([tf.fill(tf.shape(raised), 6.0), raised + misleading], axis=-1)
-
+    # More raised pixels than chance has.
+    logits_fn = hiding_logits_fn(6.0)
     images, labels = np.zeros((4, 6, 6, 1), np.float32), np.zeros(4, int)
     attack = judgement(eps=0.3, step_size=1e-4, num_steps=5, max_eps=0.5)
     misled = RobustnessMeter(logits_fn, attack).measure(images, labels)
