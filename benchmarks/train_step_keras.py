@@ -80,7 +80,7 @@ class Training:
                 num_examples=len(self._examples),
                 jit_compile=xla_pays(self._strategy),
             )
-        model.memory.eps.assign(arrays["memory"] * self._recipe.d_max)
+        model.memory.kept.assign(arrays["memory"] * self._recipe.d_max)
         self._model = model
 
     def order(self) -> list[list[int]]:
@@ -110,7 +110,7 @@ class Training:
         after = cross_entropy(self._examples.labels[index], self._model.logits(images))
         return {
             "loss": loss,
-            "values": self._model.memory.eps.numpy()[index].tolist(),
+            "values": self._model.memory.kept.numpy()[index].tolist(),
             "after": float(tf.reduce_mean(after)),
         }
 

@@ -92,6 +92,7 @@ def make_model(
             max_eps_factor=recipe.max_eps_factor,
             clean_loss_coeff=recipe.clean_loss_coeff,
             margin_memory=recipe.margin_memory,
+            direction_memory=recipe.direction_memory,
             hinge=recipe.hinge,
             search_share=recipe.search_share,
             **common,

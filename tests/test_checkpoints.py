@@ -93,6 +93,7 @@ def trained_mma(*, epochs):
         num_examples=NUM_EXAMPLES,
         attack_steps=2,
         search_steps=3,
+        direction_memory=True,
     )
     built(model, keras.optimizers.Adam(1e-2, use_ema=True, ema_momentum=0.9))
     if epochs:
@@ -105,7 +106,7 @@ def trained_mma(*, epochs):
 
 def test_restores_every_variable_bit_by_bit(tmp_path):
     model = trained_mma(epochs=3)
-    assert np.any(model.memory.eps.numpy() > 0)
+    assert np.any(model.memory.kept.numpy() > 0)
     before = state_of(model)
     Checkpoints(tmp_path, model).save(6)
     other = trained_mma(epochs=0)
@@ -116,7 +117,10 @@ def test_restores_every_variable_bit_by_bit(tmp_path):
         assert old.dtype == new.dtype
         np.testing.assert_array_equal(old, new)
     assert int(other.steps_done.numpy()) == 6
-    np.testing.assert_array_equal(other.memory.eps.numpy(), model.memory.eps.numpy())
+    np.testing.assert_array_equal(other.memory.kept.numpy(), model.memory.kept.numpy())
+    directions = model.directions.kept.numpy()
+    assert np.any(directions)
+    np.testing.assert_array_equal(other.directions.kept.numpy(), directions)
 
 
 def test_an_empty_folder_is_step_zero_and_touches_nothing(tmp_path):

@@ -8,7 +8,7 @@ from mma_tf.attacks.pgd import pgd
 from mma_tf.box import clip_to_box
 from mma_tf.losses.soft_logit_margin import soft_logit_margin_loss
 from mma_tf.norms.registry import get_norm
-from mma_tf.per_example import over_pixels
+from mma_tf.per_example import over_pixels, select
 from mma_tf.types import LogitsFn, NormName, PerExample, Seed, Tensor, TensorLike
 
 
@@ -25,6 +25,7 @@ def an_pgd(
     step_size_factor: float = 2.5,
     step_decay: bool = False,
     random_start: bool = True,
+    start_direction: TensorLike | None = None,
     num_start_queries: int = 0,
     seed: Seed = 0,
 ) -> tuple[Tensor, Tensor]:
@@ -47,6 +48,9 @@ def an_pgd(
         step_size_factor: Length of a PGD step, in units of `initial_eps / num_steps`.
         step_decay: See `mma_tf.attacks.pgd`.
         random_start: See `mma_tf.attacks.pgd`.
+        start_direction: `[batch, ...]`, displacement for a length of 1: PGD starts at
+            images + initial_eps * start_direction, projected to the ball and the box.
+            An example whose direction is 0 has the start that `random_start` says.
         num_start_queries: See `mma_tf.attacks.pgd`.
         seed: See `mma_tf.attacks.pgd`.
 
@@ -72,6 +76,15 @@ def an_pgd(
     longest = as_radii("max_eps", max_eps, images, norm=geometry)
     radii = as_radii("initial_eps", initial_eps, images, norm=geometry)
     radii = tf.minimum(radii, longest)
+    start = None
+    if start_direction is not None:
+        start = images
+        if random_start:
+            start = geometry.random_start(images, radii, seed)
+        toward = tf.cast(tf.convert_to_tensor(start_direction), images.dtype)
+        moved = images + over_pixels(radii, images) * toward
+        moved = geometry.project(moved, images, radii)
+        start = select(geometry.size(toward) > 0, moved, start)
     points = pgd(
         logits_fn,
         images,
@@ -82,6 +95,7 @@ def an_pgd(
         step_size=step_size_factor * radii / _at_least_one(num_steps, radii.dtype),
         step_decay=step_decay,
         random_start=random_start,
+        start=start,
         num_start_queries=num_start_queries,
         loss=soft_logit_margin_loss,
         seed=seed,

@@ -30,8 +30,8 @@ def pgd(
     step_size: PerExample,
     step_decay: bool = False,
     random_start: bool = True,
-    num_start_queries: int = 0,
     start: TensorLike | None = None,
+    num_start_queries: int = 0,
     loss: PerExampleLoss = cross_entropy,
     seed: Seed = 0,
 ) -> Tensor:
@@ -54,9 +54,10 @@ def pgd(
         random_start: Whether to start at a random point of the ball and the box (linf:
             uniform in the ball; l2: a uniform point of the box, scaled back into the
             ball) instead of at the image.
+        start: `[batch, ...]` points of the ball and the box to start at instead.
         num_start_queries: Start instead at the best point that a random search of so
-            many queries finds, see `random_search`; 0 for none.
-        start: `[batch, ...]` points of the ball and the box to start from instead.
+            many queries finds, which itself begins at `start`, if given, see
+            `random_search`; 0 for none.
         loss: `(labels, logits) -> [batch]`, what is made large.
         seed: A whole number or a `[2]` integer tensor; the same seed gives the same
             random start.
@@ -95,9 +96,7 @@ def pgd(
         return iteration + 1, geometry.project(points, images, radii)
 
     points = images
-    if start is not None:
-        points = tf.convert_to_tensor(start)
-    elif num_start_queries:
+    if num_start_queries:
         points = random_search(
             logits_fn,
             images,
@@ -105,8 +104,11 @@ def pgd(
             norm=norm,
             eps=radii,
             num_queries=num_start_queries,
+            start=start,
             seed=seed,
         )
+    elif start is not None:
+        points = tf.convert_to_tensor(start)
     elif random_start:
         points = geometry.random_start(images, radii, seed)
     _, points = tf.while_loop(

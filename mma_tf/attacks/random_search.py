@@ -24,6 +24,7 @@ def random_search(
     norm: NormName,
     eps: PerExample,
     num_queries: int,
+    start: TensorLike | None = None,
     seed: Seed = 0,
 ) -> Tensor:
     """Returns the best points of a random search in the `eps`-balls.
@@ -39,6 +40,8 @@ def random_search(
         norm: "linf" or "l2".
         eps: Radius of the ball, a scalar or `[batch]`, in pixel units.
         num_queries: Forward passes after the first, >= 0.
+        start: `[batch, height, width, channels]` points of the ball and the box, to
+            begin at in place of the attack's own first proposal.
         seed: A whole number or a `[2]` integer tensor.
 
     Raises:
@@ -60,11 +63,15 @@ def random_search(
         eps=as_radii("eps", eps, images, norm=get_norm(norm)),
         seeds=seeds_like(labels, fold_in(seed, _STREAM)),
     )
+    state = attack.start(problem)
+    if start is not None:
+        points = tf.cast(tf.convert_to_tensor(start), images.dtype)
+        state = state._replace(points=points, best_points=points)
     state, _ = advance(
         attack,
         logits_fn,
         problem,
-        attack.start(problem),
+        state,
         num_steps=attack.num_iterations,
         stop_in_ball=True,
     )

@@ -229,6 +229,13 @@ class Recipe:
         "--min_eps",
         default=True,
     )
+    direction_memory: bool = _field(
+        "Attack in training",
+        "bool",
+        "mma: start each image's search in the direction in which its last one ended: "
+        "finds more with each epoch, of images that are not augmented",
+        default=False,
+    )
     hinge: bool = _field(
         "Attack in training",
         "bool",

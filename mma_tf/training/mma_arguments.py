@@ -18,6 +18,7 @@ def check_mma_arguments(
     max_eps_factor: float,
     clean_loss_coeff: float,
     search_share: float,
+    direction_memory: bool,
     has_memory: bool,
 ) -> None:
     """Checks the arguments of `MMAModel`, which tells what they are.
@@ -65,6 +66,11 @@ def check_mma_arguments(
             "Invalid `search_share`: expected 1 without a memory of margins, which "
             "tells whose to search (num_examples, margin_memory). Received: "
             f"search_share={search_share}"
+        )
+    if direction_memory and not has_memory:
+        raise ValueError(
+            "Invalid `direction_memory`: expected False without a memory of margins "
+            "(num_examples, margin_memory). Received: direction_memory=True"
         )
     _check_range("max_eps_factor", max_eps_factor, max_eps_factor > 1, "a factor > 1")
 

@@ -12,8 +12,8 @@ from mma_tf.attacks.an_pgd import an_pgd
 from mma_tf.losses.soft_logit_margin import soft_logit_margin_loss
 from mma_tf.noise import fold_in
 from mma_tf.norms.registry import get_norm
-from mma_tf.per_example import select
-from mma_tf.training.margin_memory import MarginMemory
+from mma_tf.per_example import over_pixels, select
+from mma_tf.training.example_memory import ExampleMemory
 from mma_tf.training.mma_arguments import check_mma_arguments
 from mma_tf.training.mma_objective import mma_objective
 from mma_tf.training.partial_search import Part, choose_part
@@ -66,6 +66,12 @@ class MMAModel(RobustModel):
             a margin can be seen to have reached `d_max`.
         clean_loss_coeff: lambda, the weight of the clean loss, in [0, 1]; 0 is OMMA.
         margin_memory: False starts every search at `min_eps`, whatever is remembered.
+        direction_memory: Start each example's search in the direction in which its last
+            one ended, where it was classified right; with `start_queries`, the random
+            search begins there. So what a search missed the next ones may find, and the
+            network cannot but mend what was found. Images must be the same in each
+            epoch, unaugmented, and it needs the memory of margins. A departure from
+            the paper.
         hinge: False trains on images beyond `d_max` too, at the longest length.
         search_share: Search the margins of only so large a share of each batch, in
             (0, 1], see `choose_part`: when most have reached `d_max`, a search of all
@@ -76,7 +82,9 @@ class MMAModel(RobustModel):
         seed: Of the attack's random starts.
 
     Raises:
-        ValueError: If an argument is out of its range.
+        ValueError: If an argument is out of its range; by `fit`, if the classifier does
+            not know its input and directions are to be kept (build the model before:
+            `model.build(shape)`).
         UserError: If the classifier ends in a softmax or sigmoid.
 
     Reference: Ding et al., ICLR 2020 (arXiv 1812.02637), section 2.
@@ -103,6 +111,7 @@ class MMAModel(RobustModel):
         max_eps_factor: float = 1.05,
         clean_loss_coeff: float = 1 / 3,
         margin_memory: bool = True,
+        direction_memory: bool = False,
         hinge: bool = True,
         search_share: float = 1.0,
         weight_decay: float = 0.0,
@@ -124,6 +133,7 @@ class MMAModel(RobustModel):
             max_eps_factor=max_eps_factor,
             clean_loss_coeff=clean_loss_coeff,
             search_share=search_share,
+            direction_memory=direction_memory,
             has_memory=bool(num_examples and margin_memory),
         )
         self.norm = norm
@@ -142,9 +152,15 @@ class MMAModel(RobustModel):
         self.margin_memory = margin_memory
         self.hinge = hinge
         self.search_share = search_share
-        self.memory = (
-            MarginMemory(num_examples) if num_examples and margin_memory else None
-        )
+        self.memory: ExampleMemory | None = None
+        if num_examples and margin_memory:
+            self.memory = ExampleMemory(num_examples, name="margin_memory")
+        self.direction_memory = direction_memory
+        self.directions: ExampleMemory | None = None
+        # One that does not tell waits for `build`.
+        shape = getattr(classifier, "input_shape", None) if classifier.built else None
+        if shape is not None:
+            self._make_directions(shape)
 
     def max_eps(self, image_shape: Sequence[int]) -> float:
         """Returns the longest length that the search looks at, a little above `d_max`.
@@ -156,16 +172,21 @@ class MMAModel(RobustModel):
         diameter = get_norm(self.norm).diameter(math.prod(image_shape))
         return min(self.max_eps_factor * self.d_max, diameter)
 
+    def build(self, input_shape: Any) -> None:
+        super().build(input_shape)
+        shape = input_shape["image"] if isinstance(input_shape, dict) else input_shape
+        self._make_directions(shape)
+
     def objective(self, batch: Batch, tape: tf.GradientTape) -> Objective:
         clean_logits = self.logits(batch.images)
         with tape.stop_recording():
             correct = soft_logit_margin_loss(batch.labels, clean_logits) < 0
             remembered = self._remembered(batch)
             part = self._part(batch, correct, remembered)
-            searched = (batch.images, batch.labels, correct, remembered)
+            searched = (batch.images, batch.labels, batch.index, correct, remembered)
             if part is not None:
                 searched = tuple(map(part.take, searched))
-            images, labels, has_margin, lengths = searched
+            images, labels, index, has_margin, lengths = searched
             points, eps = an_pgd(
                 self.inference_logits_fn,
                 images,
@@ -177,11 +198,13 @@ class MMAModel(RobustModel):
                 num_search_steps=self.search_steps,
                 step_size_factor=self.step_size_factor,
                 step_decay=self.step_decay,
+                start_direction=self._start_direction(index),
                 num_start_queries=self.start_queries,
                 seed=batch.seed,
             )
             # Masks, not gathers: shapes stay static, and most examples are right.
             mixed_images = select(has_margin, points, images)
+            kept = self._kept(index, mixed_images - images, eps)
             if part is not None:
                 eps = part.put(eps, into=remembered)
             eps = tf.where(correct, eps, tf.zeros_like(eps))
@@ -198,12 +221,26 @@ class MMAModel(RobustModel):
             part=part,
         )
         at_d_max = tf.cast(eps >= self.d_max, tf.float32)
-        return Objective(loss, clean_logits, {"eps": eps, "at_d_max": at_d_max})
+        report = {"eps": eps, "at_d_max": at_d_max}
+        return Objective(loss, clean_logits, report, kept)
 
-    def after_update(self, batch: Batch, report: dict[str, Tensor]) -> None:
+    def after_update(self, batch: Batch, objective: Objective) -> None:
         memory = self._memory_of(batch)
         if memory is not None:
-            memory.store(batch.index, report["eps"])
+            memory.store(batch.index, objective.report["eps"])
+        if self.directions is not None:
+            self.directions.store(**objective.kept)
+
+    def _make_directions(self, input_shape: Sequence[int]) -> None:
+        wanted = self.direction_memory and self.directions is None
+        if wanted and self.memory is not None:
+            self.directions = ExampleMemory(
+                self.memory.num_examples,
+                shape=input_shape[1:],
+                # Signs and small numbers; and eight bits no GPU scatters.
+                dtype="float16",
+                name="direction_memory",
+            )
 
     def _num_attack_steps(self) -> int | Tensor:
         if self.first_attack_steps is None:
@@ -227,13 +264,31 @@ class MMAModel(RobustModel):
             return tf.constant(self.fixed_eps)
         return tf.maximum(remembered, self.min_eps)
 
+    def _start_direction(self, index: Tensor) -> Tensor | None:
+        if not self.direction_memory:
+            return None
+        if self.directions is None:
+            raise ValueError(
+                "Invalid model: the memory of directions has the images' shape, so the "
+                "model must be built before. Received: a model that is not (call "
+                "`model.build((None, height, width, channels))`)"
+            )
+        return self.directions.recall(index)
+
+    def _kept(self, index: Tensor, moves: Tensor, eps: Tensor) -> dict[str, Tensor]:
+        if not self.direction_memory:
+            return {}
+        # Zero, which is no direction, where there was nothing to search.
+        directions = tf.math.divide_no_nan(moves, over_pixels(eps, moves))
+        return {"index": index, "values": directions}
+
     def _remembered(self, batch: Batch) -> Tensor:
         memory = self._memory_of(batch)
         if memory is None:
             return tf.constant(0.0)
         return memory.recall(batch.index)
 
-    def _memory_of(self, batch: Batch) -> MarginMemory | None:
+    def _memory_of(self, batch: Batch) -> ExampleMemory | None:
         if not self.margin_memory or (self.memory is None) == (batch.index is None):
             return self.memory
         if batch.index is not None:

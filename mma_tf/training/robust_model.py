@@ -1,7 +1,8 @@
 """What all training methods share: a Keras model around the classifier."""
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import keras
@@ -43,11 +44,13 @@ class Objective(NamedTuple):
         loss: `[batch]`, whose mean over the global batch is descended.
         clean_logits: `[batch, classes]` of the images themselves.
         report: Numbers `[batch]` for the progress, by the names of the trackers.
+        kept: What else `after_update` is to keep of it, by names of the method's own.
     """
 
     loss: Tensor
     clean_logits: Tensor
     report: dict[str, Tensor]
+    kept: Mapping[str, Tensor] = MappingProxyType({})
 
 
 class RobustModel(keras.Model):
@@ -125,7 +128,7 @@ class RobustModel(keras.Model):
         """Returns the cross-entropy `[batch]`, smoothed, that training descends."""
         return cross_entropy(labels, logits, label_smoothing=self.label_smoothing)
 
-    def after_update(self, batch: Batch, report: dict[str, Tensor]) -> None:
+    def after_update(self, batch: Batch, objective: Objective) -> None:
         """Called in each step when the optimiser has moved the weights."""
 
     def build(self, input_shape: Any) -> None:
@@ -199,7 +202,7 @@ class RobustModel(keras.Model):
             loss += share_of_replica(self._penalty(loss.dtype))
             loss = self.optimizer.scale_loss(loss)
         self.optimizer.apply(tape.gradient(loss, weights), weights)
-        self.after_update(batch, objective.report)
+        self.after_update(batch, objective)
         self._average_statistics()
         # The optimiser's own count stands still where a float16 step is skipped.
         self.steps_done.assign_add(1)

@@ -423,3 +423,36 @@ def test_a_search_for_a_start_that_cannot_be_is_refused(
             num_steps=1,
             num_start_queries=num_start_queries,
         )
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("num_start_queries", [0, 3])
+def test_a_search_starts_in_the_direction_that_it_is_given(norm, num_start_queries):
+    rng = np.random.default_rng(0)
+    images = rng.uniform(0.3, 0.7, size=(4, 6, 6, 1)).astype(np.float32)
+    direction = rng.normal(size=images.shape).astype(np.float32)
+    direction /= sizes(direction, norm)[:, None, None, None]
+    direction[2:] = 0
+    seen = []
+
+    def logits_fn(points):
+        seen.append(points.numpy())
+        value = tf.reduce_sum(points, axis=[1, 2, 3])
+        return tf.stack([tf.fill(tf.shape(value), 1e3), value], axis=-1)
+
+    search = {"norm": norm, "initial_eps": 0.2, "max_eps": 0.3}
+    an_pgd(
+        logits_fn,
+        images,
+        [0] * 4,
+        num_steps=0,
+        num_search_steps=1,
+        start_direction=direction,
+        num_start_queries=num_start_queries,
+        **search,
+    )
+    moved = seen[0] - images
+    np.testing.assert_allclose(moved[:2], 0.2 * direction[:2], atol=1e-6)
+    # Where there is none, at random.
+    assert np.all(sizes(moved[2:], norm) > 0.1)
+    assert np.any(moved[2] != moved[3])

@@ -267,6 +267,7 @@ def test_a_command_keeps_steps_that_a_rate_of_ones_own_would_drop():
         ("margin_memory", False),
         ("search_share", 0.5),
         ("start_queries", 5),
+        ("direction_memory", True),
     ],
 )
 def test_parts_of_mma_are_no_part_of_other_methods(part, value):
@@ -371,6 +372,16 @@ MISTAKES = [
         {"search_share": 0.5, "margin_memory": False},
         "--search_share=0.5",
         "--nomargin_memory",
+    ),
+    (
+        {"direction_memory": True, "margin_memory": False},
+        "--direction_memory=true",
+        "--nomargin_memory",
+    ),
+    (
+        {"direction_memory": True, "augmentation": "pad_crop"},
+        "--direction_memory=true",
+        "--augmentation=pad_crop, which moves images",
     ),
     ({"augmentation_pad": 2}, "--augmentation_pad=2", "--augmentation=none"),
     ({"validation_size": 0}, "--validation_size=0", ">= 1"),

@@ -77,7 +77,7 @@ def test_one_step_has_the_authors_gradient(norm, monkeypatch):
     for i, new in enumerate(network.get_weights()):
         gradient = golden[f"weight_{i}"] - new
         np.testing.assert_allclose(gradient, golden[f"grad_{i}"], rtol=0, atol=1e-6)
-    remembered = model.memory.eps.numpy()
+    remembered = model.memory.kept.numpy()
     np.testing.assert_allclose(remembered, golden["eps_all"], rtol=0, atol=1e-6)
 
 
@@ -127,7 +127,7 @@ def test_wrong_examples_are_trained_on_as_they_are_and_remembered_as_zero():
     plain.fit(images, wrong, batch_size=8, shuffle=False, verbose=0)
     for first, second in zip(weights_of(model), weights_of(plain), strict=True):
         np.testing.assert_allclose(first, second, rtol=0, atol=1e-6)
-    np.testing.assert_array_equal(model.memory.eps.numpy(), np.zeros(8))
+    np.testing.assert_array_equal(model.memory.kept.numpy(), np.zeros(8))
 
 
 @pytest.mark.parametrize(("norm", "diameter"), [("linf", 1.0), ("l2", 6.0)])
@@ -156,7 +156,7 @@ def test_memory_keeps_margins_by_index_and_starts_the_next_search_there(monkeypa
     history = model.fit(
         indexed(images, labels, batch_size=4, index=index), shuffle=False, verbose=0
     )
-    kept = model.memory.eps.numpy()
+    kept = model.memory.kept.numpy()
     assert np.all(kept[index] > 0)
     assert np.count_nonzero(kept) == 12
     np.testing.assert_allclose(history.history["eps"][0], kept[index].mean(), rtol=1e-5)
@@ -383,6 +383,7 @@ def test_half_precision_trains_with_float32_weights(policy):
     [
         (True, {"norm": "l2", "start_queries": 2}),
         (False, {"search_share": 0.5, "start_queries": 2}),
+        (False, {"search_share": 0.5, "start_queries": 2, "direction_memory": True}),
     ],
 )
 def test_the_step_compiles_with_xla_and_gives_the_same(batch_norm, changes):
@@ -394,12 +395,15 @@ def test_the_step_compiles_with_xla_and_gives_the_same(batch_norm, changes):
         model.compile(sgd(0.1), jit_compile=jit_compile)
         data = indexed(images, labels, batch_size=16)
         model.fit(data, epochs=2, shuffle=False, verbose=0)
-        results.append([*weights_of(model), model.memory.eps.numpy()])
+        results.append([*weights_of(model), model.memory.kept.numpy()])
     for plain, compiled in zip(*results, strict=True):
         np.testing.assert_allclose(plain, compiled, rtol=0, atol=1e-3)
 
 
-@pytest.mark.parametrize("changes", [{}, {"search_share": 0.5}, {"start_queries": 2}])
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"search_share": 0.5}, {"start_queries": 2}, {"direction_memory": True}],
+)
 def test_float64_goes_through(changes):
     keras.config.set_dtype_policy("float64")
     images, labels = random_examples(np.random.default_rng(0), 8)

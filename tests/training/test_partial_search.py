@@ -122,7 +122,7 @@ def test_the_loss_has_the_mean_of_that_of_a_search_of_all(monkeypatch):
         model = make(network, num_examples=24, **changes)
         # Some are remembered to be beyond d_max, of which not all still are.
         lengths = np.random.default_rng(1).choice([0.0, 0.1, 0.21], size=24)
-        model.memory.eps.assign(lengths)
+        model.memory.kept.assign(lengths)
 
         @tf.function
         def loss(seed):
@@ -150,20 +150,20 @@ def test_only_the_part_is_searched_and_the_others_keep_their_lengths(monkeypatch
     network = small_network()
     images, labels = mixed_batch(network, 16)
     model = make(network, num_examples=16, search_share=0.25)
-    model.memory.eps.assign(np.full(16, 0.15))
+    model.memory.kept.assign(np.full(16, 0.15))
     model.compile(sgd(0.0))
     data = endless(images, labels)
     model.fit(data, steps_per_epoch=1, shuffle=False, verbose=0)
     assert {shape[0] for shape in searched} == {4}
-    kept = model.memory.eps.numpy()
+    kept = model.memory.kept.numpy()
     np.testing.assert_array_equal(kept[::4], 0)
     assert np.count_nonzero(kept == np.float32(0.15)) == 8
     end = model.fit(data, epochs=30, steps_per_epoch=1, shuffle=False, verbose=0)
     np.testing.assert_allclose(
-        end.history["eps"][-1], model.memory.eps.numpy().mean(), rtol=1e-5
+        end.history["eps"][-1], model.memory.kept.numpy().mean(), rtol=1e-5
     )
     # In the end each was searched.
-    assert not np.any(model.memory.eps.numpy() == np.float32(0.15))
+    assert not np.any(model.memory.kept.numpy() == np.float32(0.15))
 
 
 def test_margins_grow_as_they_do_when_all_are_searched():

@@ -1,0 +1,118 @@
+"""The memory of directions: searches that begin where the last ones ended."""
+
+import keras
+import numpy as np
+import pytest
+
+from mma_tf.training import MMAModel, mma_model
+from tests.classifiers import random_examples, small_network
+from tests.training.test_mma_model import indexed, make, sgd
+
+
+@pytest.fixture
+def starts(monkeypatch):
+    """What each search was told to start at, and what it found."""
+    seen, an_pgd = [], mma_model.an_pgd
+
+    def spy(logits_fn, images, labels, **kwargs):
+        points, eps = an_pgd(logits_fn, images, labels, **kwargs)
+        seen.append(
+            (kwargs["start_direction"].numpy(), (points - images).numpy(), eps.numpy())
+        )
+        return points, eps
+
+    monkeypatch.setattr(mma_model, "an_pgd", spy)
+    return seen
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_a_search_starts_in_the_direction_of_the_last_one(norm, starts):
+    keras.utils.set_random_seed(0)
+    network = small_network()
+    images, _ = random_examples(np.random.default_rng(0), 12)
+    labels = np.argmax(network(images), axis=1).astype("int32")
+    labels[::4] = (labels[::4] + 1) % 3
+    model = make(network, norm=norm, num_examples=12, direction_memory=True)
+    model.compile(sgd(0.0), run_eagerly=True)
+    model.fit(
+        indexed(images, labels, batch_size=12), epochs=2, shuffle=False, verbose=0
+    )
+    (first, moves, eps), (second, _, _) = starts
+    np.testing.assert_array_equal(first, 0)
+    # What is classified wrong was not searched.
+    np.testing.assert_array_equal(second[::4], 0)
+    right = np.arange(12) % 4 > 0
+    lengths = eps[right, None, None, None]
+    np.testing.assert_allclose(second[right], (moves[right] / lengths), atol=1e-3)
+
+
+def test_only_the_part_that_was_searched_is_kept():
+    keras.utils.set_random_seed(0)
+    network = small_network()
+    images, _ = random_examples(np.random.default_rng(0), 12)
+    labels = np.argmax(network(images), axis=1).astype("int32")
+    model = make(network, num_examples=12, direction_memory=True, search_share=0.25)
+    model.compile(sgd(0.0))
+    data = indexed(images, labels, batch_size=12)
+    known = np.zeros(12, bool)
+    for _ in range(3):
+        before = model.directions.kept.numpy()
+        model.fit(data, shuffle=False, verbose=0)
+        after = model.directions.kept.numpy()
+        changed = np.any(before != after, axis=(1, 2, 3))
+        assert np.count_nonzero(changed) <= 3
+        known |= changed
+    assert np.count_nonzero(known) >= 3
+
+
+def test_a_weak_attack_finds_more_each_time():
+    keras.utils.set_random_seed(0)
+    network = small_network()
+    images, _ = random_examples(np.random.default_rng(0), 40)
+    labels = np.argmax(network(images), axis=1).astype("int32")
+
+    def margins(epochs, **changes):
+        model = make(
+            network,
+            num_examples=40,
+            min_eps=0.1,
+            attack_steps=1,
+            step_size_factor=0.05,
+            **changes,
+        )
+        model.compile(sgd(0.0))
+        data = indexed(images, labels, batch_size=40)
+        history = model.fit(data, epochs=epochs, shuffle=False, verbose=0).history
+        return history["eps"]
+
+    forgetful = margins(12)
+    mindful = margins(12, direction_memory=True)
+    assert mindful[-1] < 0.9 * mindful[0]
+    assert mindful[-1] < 0.9 * min(forgetful)
+
+
+def test_a_classifier_that_does_not_know_its_input_has_to_be_built_before():
+    keras.utils.set_random_seed(0)
+    images, labels = random_examples(np.random.default_rng(0), 12)
+    data = indexed(images, labels, batch_size=12)
+
+    def model():
+        layers = [keras.layers.Flatten(), keras.layers.Dense(3)]
+        network = keras.Sequential(layers)
+        model = make(network, num_examples=12, direction_memory=True)
+        model.compile(sgd(0.1))
+        return model
+
+    with pytest.raises(ValueError, match=r"model\.build\("):
+        model().fit(data, shuffle=False, verbose=0)
+    built = model()
+    built.build((None, *images.shape[1:]))
+    built.fit(data, epochs=9, shuffle=False, verbose=0)
+    assert np.any(built.directions.kept.numpy())
+
+
+@pytest.mark.parametrize("changes", [{"num_examples": None}, {"margin_memory": False}])
+def test_directions_are_kept_with_the_margins_or_not_at_all(changes):
+    settings = {"num_examples": 8, "direction_memory": True, **changes}
+    with pytest.raises(ValueError, match="memory of margins"):
+        MMAModel(small_network(), norm="linf", d_max=0.2, **settings)
