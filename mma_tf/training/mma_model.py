@@ -237,7 +237,7 @@ class MMAModel(RobustModel):
             self.directions = ExampleMemory(
                 self.memory.num_examples,
                 shape=input_shape[1:],
-                # Signs and small numbers; and eight bits no GPU scatters.
+                # A start needs no more precision, and there is one for each pixel.
                 dtype="float16",
                 name="direction_memory",
             )

@@ -11,7 +11,7 @@ from absl import flags as absl_flags
 from mma_tf.cli import flags
 from mma_tf.cli.parsing import parse
 from mma_tf.errors import UserError
-from mma_tf.recipes import Recipe, is_named, resolve
+from mma_tf.recipes import Recipe, is_named, named, resolve
 from mma_tf.recipes.quantities import format_length, parse_number
 from mma_tf.recipes.resolve import default_run_name, to_command, to_flagfile
 
@@ -287,6 +287,25 @@ def test_of_the_fast_recipe_other_methods_get_what_they_have(norm, method):
     assert other.step_decay is (mma.step_decay and method != "standard")
     for name in ("batch_size", "learning_rate", "ema", "train_steps", "precision"):
         assert getattr(other, name) == getattr(mma, name)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "why"),
+    [
+        ({"margin_memory": False}, "the memory of margins is off"),
+        ({"augmentation": "pad_crop"}, "images are augmented"),
+    ],
+)
+def test_where_directions_cannot_be_kept_a_recipe_that_keeps_them_does_not(
+    overrides, why, monkeypatch
+):
+    fast = {**named.FAST["mnist", "linf"], "direction_memory": True}
+    monkeypatch.setitem(named.FAST, ("mnist", "linf"), fast)
+    assert recipe_for(norm="linf", recipe="fast").direction_memory
+    overrides = {"recipe": "fast", **overrides}
+    resolution = resolve("mnist", "linf", overrides=overrides)
+    assert not resolution.recipe.direction_memory
+    assert f"direction_memory is false, as {why}." in resolution.notes
 
 
 def test_without_the_memory_the_fast_recipe_searches_whole_batches():
