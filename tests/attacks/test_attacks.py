@@ -372,17 +372,27 @@ def test_a_random_search_finds_a_start_where_gradients_mislead():
     assert np.any(others != points)
 
 
-@pytest.mark.parametrize("norm", ["linf", "l2"])
-def test_the_start_that_a_search_found_is_in_ball_and_box(norm):
-    rng = np.random.default_rng(0)
-    images = rng.uniform(size=(16, 6, 6, 1)).astype(np.float32)
-    eps = np.linspace(0.0, 0.4, 16).astype(np.float32)
+def watched_logits_fn():
+    """Returns a list of all points it will have been asked for, and a classifier.
+
+    It has no error: class 0 always wins.
+    """
     seen = []
 
     def logits_fn(points):
         seen.append(points.numpy())
         value = tf.reduce_sum(points, axis=[1, 2, 3])
         return tf.stack([tf.fill(tf.shape(value), 1e3), value], axis=-1)
+
+    return seen, logits_fn
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_the_start_that_a_search_found_is_in_ball_and_box(norm):
+    rng = np.random.default_rng(0)
+    images = rng.uniform(size=(16, 6, 6, 1)).astype(np.float32)
+    eps = np.linspace(0.0, 0.4, 16).astype(np.float32)
+    seen, logits_fn = watched_logits_fn()
 
     an_pgd(
         logits_fn,
@@ -433,23 +443,19 @@ def test_a_search_starts_in_the_direction_that_it_is_given(norm, num_start_queri
     direction = rng.normal(size=images.shape).astype(np.float32)
     direction /= sizes(direction, norm)[:, None, None, None]
     direction[2:] = 0
-    seen = []
+    seen, logits_fn = watched_logits_fn()
 
-    def logits_fn(points):
-        seen.append(points.numpy())
-        value = tf.reduce_sum(points, axis=[1, 2, 3])
-        return tf.stack([tf.fill(tf.shape(value), 1e3), value], axis=-1)
-
-    search = {"norm": norm, "initial_eps": 0.2, "max_eps": 0.3}
     an_pgd(
         logits_fn,
         images,
         [0] * 4,
+        norm=norm,
+        initial_eps=0.2,
+        max_eps=0.3,
         num_steps=0,
         num_search_steps=1,
         start_direction=direction,
         num_start_queries=num_start_queries,
-        **search,
     )
     moved = seen[0] - images
     np.testing.assert_allclose(moved[:2], 0.2 * direction[:2], atol=1e-6)

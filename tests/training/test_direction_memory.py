@@ -7,6 +7,7 @@ import pytest
 from mma_tf.training import MMAModel, mma_model
 from tests.classifiers import random_examples, small_network
 from tests.training.test_mma_model import indexed, make, sgd
+from tests.training.test_partial_search import mixed_batch
 
 
 @pytest.fixture
@@ -29,9 +30,7 @@ def starts(monkeypatch):
 def test_a_search_starts_in_the_direction_of_the_last_one(norm, starts):
     keras.utils.set_random_seed(0)
     network = small_network()
-    images, _ = random_examples(np.random.default_rng(0), 12)
-    labels = np.argmax(network(images), axis=1).astype("int32")
-    labels[::4] = (labels[::4] + 1) % 3
+    images, labels = mixed_batch(network, 12)
     model = make(network, norm=norm, num_examples=12, direction_memory=True)
     model.compile(sgd(0.0), run_eagerly=True)
     model.fit(
@@ -43,14 +42,13 @@ def test_a_search_starts_in_the_direction_of_the_last_one(norm, starts):
     np.testing.assert_array_equal(second[::4], 0)
     right = np.arange(12) % 4 > 0
     lengths = eps[right, None, None, None]
-    np.testing.assert_allclose(second[right], (moves[right] / lengths), atol=1e-3)
+    np.testing.assert_allclose(second[right], moves[right] / lengths, atol=1e-3)
 
 
 def test_only_the_part_that_was_searched_is_kept():
     keras.utils.set_random_seed(0)
     network = small_network()
-    images, _ = random_examples(np.random.default_rng(0), 12)
-    labels = np.argmax(network(images), axis=1).astype("int32")
+    images, labels = mixed_batch(network, 12)
     model = make(network, num_examples=12, direction_memory=True, search_share=0.25)
     model.compile(sgd(0.0))
     data = indexed(images, labels, batch_size=12)
@@ -68,8 +66,7 @@ def test_only_the_part_that_was_searched_is_kept():
 def test_a_weak_attack_finds_more_each_time():
     keras.utils.set_random_seed(0)
     network = small_network()
-    images, _ = random_examples(np.random.default_rng(0), 40)
-    labels = np.argmax(network(images), axis=1).astype("int32")
+    images, labels = mixed_batch(network, 40)
 
     def margins(epochs, **changes):
         model = make(
