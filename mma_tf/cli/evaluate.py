@@ -40,11 +40,11 @@ def _main(arguments: Sequence[str]) -> int:
         print(evaluate_flags.help_text())
         return 0
     evaluate_flags.check(values)
-    _evaluate(values, shlex.join(["bin/evaluate", *arguments]))
+    _evaluate(values, arguments)
     return 0
 
 
-def _evaluate(values: flags.FlagValues, command: str) -> None:
+def _evaluate(values: flags.FlagValues, arguments: Sequence[str]) -> None:
     import_tensorflow()
     import tensorflow as tf
 
@@ -169,7 +169,7 @@ def _evaluate(values: flags.FlagValues, command: str) -> None:
                 "examples_sha256": plan["examples_sha256"],
             },
             "transfer_from": list(values.transfer_from),
-            "command": command,
+            "command": shlex.join(["bin/evaluate", *arguments]),
             "versions": versions,
             "eps_text": radii,
             "class_names": list(data.class_names),
@@ -178,10 +178,14 @@ def _evaluate(values: flags.FlagValues, command: str) -> None:
         if values.record:
             from mma_tf.published.records import write_records
 
+            placeless = evaluate_flags.without_places(arguments)
             write_records(
                 evaluations,
                 pathlib.Path(values.record),
-                context=context,
+                context={
+                    **context,
+                    "command": shlex.join(["bin/evaluate", *placeless]),
+                },
                 names=names,
             )
     print(text_table(evaluations))

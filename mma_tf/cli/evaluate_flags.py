@@ -1,5 +1,7 @@
 """The flags of `bin/evaluate`, and what can be said of them without TensorFlow."""
 
+from collections.abc import Sequence
+
 from absl import flags
 
 from mma_tf.cli.help_page import help_page
@@ -49,6 +51,8 @@ _NUMBERS: dict[str, tuple[int, int, str]] = {
     "seed": (0, 0, "of all random numbers (default: 0)"),
     "batch_size": (250, 1, "images attacked at a time (default: 250)"),
 }
+# They say where things are on one machine, and change no figure.
+_PLACES = frozenset({"data_dir", "source_dir", "out", "record"})
 _FLAGS: dict[str, str] = {
     "model": "SavedModel folder, .keras file, run directory (its best model) or name "
     "of a model in models/; may be given several times",
@@ -102,6 +106,19 @@ def define(values: flags.FlagValues) -> None:
 def help_text() -> str:
     """Returns what `--help` prints."""
     return help_page(USAGE, {"Flags": list(_FLAGS.items())})
+
+
+def without_places(arguments: Sequence[str]) -> list[str]:
+    """Returns a command line that `define` reads, without the flags of places."""
+    kept = []
+    words = iter(arguments)
+    for word in words:
+        name, equals, _ = word.lstrip("-").partition("=")
+        if not word.startswith("-") or name not in _PLACES:
+            kept.append(word)
+        elif not equals:
+            next(words, None)
+    return kept
 
 
 def radii(values: flags.FlagValues) -> dict[float, str]:

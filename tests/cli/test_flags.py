@@ -9,6 +9,7 @@ import pytest
 from absl import flags
 
 from mma_tf import UserError
+from mma_tf.cli.evaluate_flags import without_places
 from mma_tf.cli.flags import define, help_text, overrides
 from mma_tf.cli.parsing import parse
 from mma_tf.recipes.resolve import resolve, to_flagfile
@@ -147,6 +148,13 @@ def test_a_flagfile_gives_the_same_recipe_exactly(dataset, norm, changes, tmp_pa
     file = tmp_path / "flags.txt"
     file.write_text(to_flagfile(recipe))
     assert recipe_of(read(f"--flagfile={file}")) == recipe
+
+
+def test_a_record_tells_of_an_evaluation_no_place_of_this_machine():
+    line = ["--source_dir", "/here", "--model=a", "-data_dir=/b", "--eps", "0.3"]
+    line += ["--out=/c", "--nodeterministic", "--record", "/d", "--model", "out"]
+    kept = ["--model=a", "--eps", "0.3", "--nodeterministic", "--model", "out"]
+    assert without_places(line) == kept
 
 
 def test_a_flag_after_the_flagfile_goes_before_it(tmp_path):

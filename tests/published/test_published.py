@@ -437,6 +437,10 @@ def test_from_a_run_to_a_published_model_and_its_figures(tmp_path, monkeypatch, 
     assert record_of.model == "mine"
     assert record_of.about["path"] == "models/mine/saved_model"
     assert record_of.about["sha256"] == found["sha256"]
+    # The place of the records is one machine's.
+    said = "bin/evaluate --model=mine --dataset=digits --norm=linf --eps=0.05 "
+    said += "--suite=quick --num_examples=20 --nodeterministic"
+    assert record_of.contents["command"] == said
     assert evaluate.main(["--model=run", "--model=run/last", *judge]) == 0
     kept = {r.model for r in read_records(tmp_path / "results")}
     assert kept == {"mine", "run", "run-last"}
