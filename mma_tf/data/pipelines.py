@@ -12,6 +12,7 @@ from mma_tf import noise
 from mma_tf.data.augment import AUGMENTATIONS
 from mma_tf.data.examples import Examples
 from mma_tf.errors import UserError
+from mma_tf.moves import move
 from mma_tf.types import Tensor
 
 # Two streams of random numbers, drawn from one seed.
@@ -45,7 +46,8 @@ def training_batches(
     Returns:
         Elements `({"image": float32 [batch_size, height, width, channels] in [0, 1],
         "index": int64 [batch_size]}, label int32 [batch_size])`, where index is the
-        position in `examples`.
+        position in `examples`. Augmented ones have "moves" besides, int32
+        [batch_size, 3]: how `mma_tf.moves.move` made the image of the example's own.
 
     Raises:
         UserError: If the augmentation is unknown, there are fewer examples than a batch
@@ -67,16 +69,18 @@ def training_batches(
             "Invalid `start_step`: expected 0 <= start_step <= num_steps. Received: "
             f"start_step={start_step}, num_steps={num_steps}"
         )
-    augment = AUGMENTATIONS[augmentation]
+    draw_moves = AUGMENTATIONS[augmentation]
     images, labels = _as_tensors(examples)
 
     def gather(step: Tensor, index: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-        image = tf.gather(images, index)
-        noise_seed = noise.fold_in(seed, _AUGMENTATION, step)
-        image = augment(image, noise_seed, padding=augmentation_pad)
-        return {"image": _to_unit_range(image), "index": index}, tf.gather(
-            labels, index
-        )
+        inputs = {"image": tf.gather(images, index), "index": index}
+        if draw_moves is not None:
+            noise_seed = noise.fold_in(seed, _AUGMENTATION, step)
+            moves = draw_moves(batch_size, noise_seed, padding=augmentation_pad)
+            inputs["image"] = move(inputs["image"], moves)
+            inputs["moves"] = moves
+        inputs["image"] = _to_unit_range(inputs["image"])
+        return inputs, tf.gather(labels, index)
 
     steps = tf.data.Dataset.range(start_step, num_steps)
     indices = _index_batches(len(examples), batch_size, seed, num_steps, start_step)

@@ -135,15 +135,10 @@ def _complete(
         ]
     numbers.setdefault("eps", numbers["test_eps"])
     has_memory = numbers.get("margin_memory", True)
-    if not has_memory and "search_share" in numbers.keys() - overrides.keys():
-        del numbers["search_share"]
-        notes.append("search_share is 1, as the memory of margins is off.")
-    same_images = numbers["augmentation"] == "none"
-    kept = numbers.get("direction_memory") and "direction_memory" not in overrides
-    if kept and not (has_memory and same_images):
-        del numbers["direction_memory"]
-        why = "images are augmented" if has_memory else "the memory of margins is off"
-        notes.append(f"direction_memory is false, as {why}.")
+    for name, off in (("search_share", "1"), ("direction_memory", "false")):
+        if not has_memory and name in numbers.keys() - overrides.keys():
+            del numbers[name]
+            notes.append(f"{name} is {off}, as the memory of margins is off.")
     if "min_eps" not in overrides and numbers["min_eps"] > numbers["d_max"] > 0:
         numbers["min_eps"] = numbers["d_max"] / 2
         notes.append(

@@ -233,7 +233,7 @@ class Recipe:
         "Attack in training",
         "bool",
         "mma: start each image's search in the direction in which its last one ended: "
-        "finds more with each epoch, of images that are not augmented",
+        "finds more with each epoch",
         default=False,
     )
     hinge: bool = _field(

@@ -161,12 +161,6 @@ def _check_method(recipe: Recipe) -> None:
             _refuse(recipe, "search_share", "1 with --nomargin_memory")
         if recipe.direction_memory and not recipe.margin_memory:
             _refuse(recipe, "direction_memory", "false with --nomargin_memory")
-        if recipe.direction_memory and recipe.augmentation != "none":
-            _refuse(
-                recipe,
-                "direction_memory",
-                f"false with --augmentation={recipe.augmentation}, which moves images",
-            )
         longest = recipe.max_eps_factor * recipe.d_max
         if recipe.search_steps == 0 and recipe.eps > longest:
             _refuse(

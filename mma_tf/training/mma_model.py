@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from mma_tf.attacks.an_pgd import an_pgd
 from mma_tf.losses.soft_logit_margin import soft_logit_margin_loss
+from mma_tf.moves import move, move_back
 from mma_tf.noise import fold_in
 from mma_tf.norms.registry import get_norm
 from mma_tf.per_example import over_pixels, select
@@ -69,9 +70,10 @@ class MMAModel(RobustModel):
         direction_memory: Start each example's search in the direction in which its last
             one ended, where it was classified right; with `start_queries`, the random
             search begins there. So what a search missed the next ones may find, and the
-            network cannot but mend what was found. Images must be the same in each
-            epoch, unaugmented, and it needs the memory of margins. A departure from
-            the paper.
+            network cannot but mend what was found. Images that are not the same in
+            each epoch must tell their "moves", see `RobustModel`: directions are kept
+            for the image that was moved. It needs the memory of margins. A departure
+            from the paper.
         hinge: False trains on images beyond `d_max` too, at the longest length.
         search_share: Search the margins of only so large a share of each batch, in
             (0, 1], see `choose_part`: when most have reached `d_max`, a search of all
@@ -187,6 +189,9 @@ class MMAModel(RobustModel):
             if part is not None:
                 searched = tuple(map(part.take, searched))
             images, labels, index, has_margin, lengths = searched
+            moves = batch.moves
+            if part is not None and moves is not None:
+                moves = part.take(moves)
             points, eps = an_pgd(
                 self.inference_logits_fn,
                 images,
@@ -198,13 +203,13 @@ class MMAModel(RobustModel):
                 num_search_steps=self.search_steps,
                 step_size_factor=self.step_size_factor,
                 step_decay=self.step_decay,
-                start_direction=self._start_direction(index),
+                start_direction=self._start_direction(index, moves),
                 num_start_queries=self.start_queries,
                 seed=batch.seed,
             )
             # Masks, not gathers: shapes stay static, and most examples are right.
             mixed_images = select(has_margin, points, images)
-            kept = self._kept(index, mixed_images - images, eps)
+            kept = self._kept(index, moves, mixed_images - images, eps)
             if part is not None:
                 eps = part.put(eps, into=remembered)
             eps = tf.where(correct, eps, tf.zeros_like(eps))
@@ -264,7 +269,7 @@ class MMAModel(RobustModel):
             return tf.constant(self.fixed_eps)
         return tf.maximum(remembered, self.min_eps)
 
-    def _start_direction(self, index: Tensor) -> Tensor | None:
+    def _start_direction(self, index: Tensor, moves: Tensor | None) -> Tensor | None:
         if not self.direction_memory:
             return None
         if self.directions is None:
@@ -273,13 +278,18 @@ class MMAModel(RobustModel):
                 "model must be built before. Received: a model that is not (call "
                 "`model.build((None, height, width, channels))`)"
             )
-        return self.directions.recall(index)
+        directions = self.directions.recall(index)
+        return directions if moves is None else move(directions, moves)
 
-    def _kept(self, index: Tensor, moves: Tensor, eps: Tensor) -> dict[str, Tensor]:
+    def _kept(
+        self, index: Tensor, moves: Tensor | None, changes: Tensor, eps: Tensor
+    ) -> dict[str, Tensor]:
         if not self.direction_memory:
             return {}
         # Zero, which is no direction, where there was nothing to search.
-        directions = tf.math.divide_no_nan(moves, over_pixels(eps, moves))
+        directions = tf.math.divide_no_nan(changes, over_pixels(eps, changes))
+        if moves is not None:
+            directions = move_back(directions, moves)
         return {"index": index, "values": directions}
 
     def _remembered(self, batch: Batch) -> Tensor:

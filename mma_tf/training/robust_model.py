@@ -29,12 +29,15 @@ class Batch:
         labels: `[batch]` whole numbers.
         index: `[batch]`, each example's stable number in the training data, or None.
         seed: `[2]`, this step's own seed.
+        moves: `[batch, 3]`, how the images differ from those of other epochs, see
+            `mma_tf.moves.move`; None if they do not.
     """
 
     images: Tensor
     labels: Tensor
     index: Tensor | None
     seed: Tensor
+    moves: Tensor | None = None
 
 
 class Objective(NamedTuple):
@@ -57,8 +60,9 @@ class RobustModel(keras.Model):
     """A Keras model that trains the classifier it wraps by one of the methods.
 
     `fit` takes batches `(images, labels)`, or `({"image": images, "index": index},
-    labels)` where a method keeps something for each example. `evaluate` and `predict`
-    are the classifier's own. The classifier itself is `model.classifier`: save and
+    labels)` where a method keeps something for each example; the dictionary may tell
+    the "moves" of augmented images, see `Batch`. `evaluate` and `predict` are the
+    classifier's own. The classifier itself is `model.classifier`: save and
     export that, not the wrapper.
 
     Args:
@@ -191,10 +195,10 @@ class RobustModel(keras.Model):
         return inference_logits_fn(self.classifier)
 
     def train_step(self, data: Any) -> dict[str, Tensor]:
-        images, labels, index = unpack(data)
+        images, labels, index, moves = unpack(data)
         seed = fold_in(self.seed, _ATTACK_STREAM, self.steps_done.value)
         with tf.control_dependencies(self._check(images, labels)):
-            batch = Batch(tf.identity(images), labels, index, seed)
+            batch = Batch(tf.identity(images), labels, index, seed, moves)
         weights = self.classifier.trainable_variables
         with tf.GradientTape() as tape:
             objective = self.objective(batch, tape)
@@ -212,7 +216,7 @@ class RobustModel(keras.Model):
         return self.compute_metrics(images, labels, objective.clean_logits)
 
     def test_step(self, data: Any) -> dict[str, Tensor]:
-        images, labels, _ = unpack(data)
+        images, labels, _, _ = unpack(data)
         logits = self.inference_logits_fn(images)
         self._loss_metric().update_state(cross_entropy(labels, logits))
         results = self.compute_metrics(images, labels, logits)
@@ -267,8 +271,10 @@ class RobustModel(keras.Model):
         return [check for check in checks if check is not None]
 
 
-def unpack(data: Any) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Returns images, labels and index (or None) of one batch as `fit` delivers it.
+def unpack(data: Any) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
+    """Returns images, labels, index and moves of one batch as `fit` delivers it.
+
+    The latter two are None where the batch does not tell them.
 
     Raises:
         ValueError: If the batch has no labels, or sample weights.
@@ -283,9 +289,9 @@ def unpack(data: Any) -> tuple[Tensor, Tensor, Tensor | None]:
         raise ValueError(
             "Invalid `y`: expected labels of shape [batch]. Received: None"
         )
-    index = None
+    index = moves = None
     if isinstance(inputs, dict):
-        index = inputs.get("index")
+        index, moves = inputs.get("index"), inputs.get("moves")
         inputs = inputs["image"]
     if labels.shape.rank == 2 and labels.shape[-1] not in (1, None):
         raise ValueError(
@@ -295,4 +301,4 @@ def unpack(data: Any) -> tuple[Tensor, Tensor, Tensor | None]:
     labels = tf.reshape(labels, [-1])
     if not labels.dtype.is_integer:
         labels = tf.cast(labels, tf.int32)
-    return tf.convert_to_tensor(inputs), labels, index
+    return tf.convert_to_tensor(inputs), labels, index, moves

@@ -8,6 +8,7 @@ import tensorflow as tf
 from mma_tf.data.examples import Examples
 from mma_tf.data.pipelines import evaluation_batches, training_batches, with_index
 from mma_tf.errors import UserError
+from mma_tf.moves import move
 
 
 def numbered(count=10, dtype=np.uint8):
@@ -128,6 +129,16 @@ def test_augmentation_has_the_padding_that_was_asked_for():
 
     assert len(moved(0)) == 1
     assert 1 < len(moved(1)) <= 9
+
+
+def test_augmented_images_tell_how_they_were_moved():
+    examples = numbered(10)
+    examples.images[:] = np.arange(360).reshape(10, 6, 6, 1) % 256
+    steps = batches(examples=examples, augmentation="pad_crop_mirror")
+    for inputs, _ in steps.as_numpy_iterator():
+        own = tf.constant(examples.images[inputs["index"]])
+        moved = move(own, inputs["moves"]).numpy() / np.float32(255)
+        np.testing.assert_array_equal(inputs["image"], moved)
 
 
 def test_augmentation_leaves_order_and_labels():

@@ -3,7 +3,9 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
+from mma_tf.moves import move, move_back
 from mma_tf.training import MMAModel, mma_model
 from tests.classifiers import random_examples, small_network
 from tests.training.test_mma_model import indexed, make, sgd
@@ -12,14 +14,14 @@ from tests.training.test_partial_search import mixed_batch
 
 @pytest.fixture
 def starts(monkeypatch):
-    """What each search was told to start at, and what it found."""
+    """What each search was told to start at, what it found, and of which images."""
     seen, an_pgd = [], mma_model.an_pgd
 
     def spy(logits_fn, images, labels, **kwargs):
         points, eps = an_pgd(logits_fn, images, labels, **kwargs)
-        seen.append(
-            (kwargs["start_direction"].numpy(), (points - images).numpy(), eps.numpy())
-        )
+        moves = points - images
+        found = (kwargs["start_direction"], moves, eps, images)
+        seen.append(tuple(part.numpy() for part in found))
         return points, eps
 
     monkeypatch.setattr(mma_model, "an_pgd", spy)
@@ -36,13 +38,44 @@ def test_a_search_starts_in_the_direction_of_the_last_one(norm, starts):
     model.fit(
         indexed(images, labels, batch_size=12), epochs=2, shuffle=False, verbose=0
     )
-    (first, moves, eps), (second, _, _) = starts
+    (first, moves, eps, _), (second, *_) = starts
     np.testing.assert_array_equal(first, 0)
     # What is classified wrong was not searched.
     np.testing.assert_array_equal(second[::4], 0)
     right = np.arange(12) % 4 > 0
     lengths = eps[right, None, None, None]
     np.testing.assert_allclose(second[right], moves[right] / lengths, atol=1e-3)
+
+
+@pytest.mark.parametrize("search_share", [1.0, 0.75])
+def test_directions_are_the_images_own_however_they_are_moved(search_share, starts):
+    keras.utils.set_random_seed(0)
+    network = small_network()
+    images, labels = mixed_batch(network, 12)
+    model = make(
+        network, num_examples=12, direction_memory=True, search_share=search_share
+    )
+    model.compile(sgd(0.0), run_eagerly=True)
+    own = np.zeros_like(images)
+    for seed in range(2):
+        moves = np.random.default_rng(seed).integers([-1, -1, 0], 2, (12, 3))
+        moves = moves.astype(np.int32)
+        inputs = {"image": images, "index": np.arange(12), "moves": moves}
+        data = tf.data.Dataset.from_tensors((inputs, labels))
+        model.fit(data, shuffle=False, verbose=0)
+        start, changes, eps, searched = starts[-1]
+        same = (searched[:, None] == images).all(axis=(2, 3, 4))
+        at = same.argmax(axis=1)
+        assert same.any(axis=1).all()
+        assert len(set(at)) == len(at) == 12 * search_share
+        np.testing.assert_array_equal(start, move(own[at], moves[at]))
+        directions = changes / np.maximum(eps, 1e-9)[:, None, None, None]
+        directions[at % 4 == 0] = 0
+        kept = model.directions.kept.numpy()
+        own[at] = move_back(directions, moves[at])
+        np.testing.assert_allclose(kept, own, atol=1e-3)
+        own = kept.astype(np.float32)
+    assert np.any(own, axis=(1, 2, 3)).sum() >= 6
 
 
 def test_only_the_part_that_was_searched_is_kept():
