@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mma_tf.errors import UserError
-from mma_tf.recipes.named import FAST, IMAGE_SHAPES, NAMED
+from mma_tf.recipes.named import FAST, FAST_MMA, IMAGE_SHAPES, NAMED
 from mma_tf.recipes.quantities import format_length, format_number, format_value
 from mma_tf.recipes.schema import Recipe, field_default, field_infos, flag_name
 from mma_tf.recipes.validate import parts_missing, validate
@@ -110,6 +110,7 @@ def _named(dataset: str, norm: str, method: str, base: str) -> dict[str, Any]:
     numbers = dict(NAMED[dataset, norm])
     if base == "fast":
         numbers.update(FAST[dataset, norm])
+        numbers.update(FAST_MMA[dataset, norm] if method == "mma" else {})
     return {k: v for k, v in numbers.items() if k not in parts_missing(method)}
 
 

@@ -11,7 +11,7 @@ from absl import flags as absl_flags
 from mma_tf.cli import flags
 from mma_tf.cli.parsing import parse
 from mma_tf.errors import UserError
-from mma_tf.recipes import Recipe, is_named, named, resolve
+from mma_tf.recipes import Recipe, is_named, resolve
 from mma_tf.recipes.quantities import format_length, parse_number
 from mma_tf.recipes.resolve import default_run_name, to_command, to_flagfile
 
@@ -138,7 +138,7 @@ def test_the_fast_recipe_differs_in_how_it_trains_and_not_in_what_for(norm):
 
 def test_the_users_numbers_go_before_those_of_the_fast_recipe():
     recipe = recipe_for(recipe="fast", batch_size=32)
-    assert (recipe.batch_size, recipe.attack_steps) == (32, 16)
+    assert (recipe.batch_size, recipe.ema_momentum) == (32, 0.998)
 
 
 @pytest.mark.parametrize("dataset", ["digits", "cifar10"])
@@ -289,9 +289,7 @@ def test_of_the_fast_recipe_other_methods_get_what_they_have(norm, method):
         assert getattr(other, name) == getattr(mma, name)
 
 
-def test_where_directions_cannot_be_kept_a_recipe_that_keeps_them_does_not(monkeypatch):
-    fast = {**named.FAST["mnist", "linf"], "direction_memory": True}
-    monkeypatch.setitem(named.FAST, ("mnist", "linf"), fast)
+def test_where_directions_cannot_be_kept_a_recipe_that_keeps_them_does_not():
     assert recipe_for(norm="linf", recipe="fast").direction_memory
     overrides = {"recipe": "fast", "margin_memory": False}
     resolution = resolve("mnist", "linf", overrides=overrides)
