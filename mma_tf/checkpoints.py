@@ -10,6 +10,7 @@ import tensorflow as tf
 from mma_tf.errors import RunError, reason_of
 
 _PREFIX = "step"
+_UNFINISHED = "unfinished"
 
 
 class Checkpoints:
@@ -35,13 +36,9 @@ class Checkpoints:
             model=[variable.value for variable in model.variables],
             optimizer=[variable.value for variable in model.optimizer.variables],
         )
+        # Made here, since `restore` looks for the counter in what `write` wrote.
+        _ = self._checkpoint.save_counter
         self._keep = keep
-        try:
-            self._manager = self._make_manager()
-        except ValueError:
-            # TensorFlow's list of them is damaged: they are found without it.
-            (directory / "checkpoint").unlink(missing_ok=True)
-            self._manager = self._make_manager()
 
     def save(self, step: int) -> None:
         """Saves the state after training step `step`.
@@ -49,15 +46,25 @@ class Checkpoints:
         Raises:
             RunError: If it cannot be written; the earlier ones are intact.
         """
+        unfinished = self._directory / _UNFINISHED
+        shutil.rmtree(unfinished, ignore_errors=True)
         try:
-            self._manager.save(checkpoint_number=step)
+            unfinished.mkdir(parents=True)
+            self._checkpoint.write(str(unfinished / f"{_PREFIX}-{step}"))
+            # A checkpoint counts by its index, so that comes last; a process that is
+            # killed while TensorFlow writes must leave no half of one.
+            for path in sorted(unfinished.iterdir(), key=_is_index):
+                path.replace(self._directory / path.name)
         except (tf.errors.OpError, OSError) as error:
-            self._remove_leftovers(step)
             raise RunError(
                 f"The checkpoint of step {step} cannot be written to "
                 f"{self._directory} ({reason_of(error)}): the last good one is "
                 f"{self._describe_newest()}; make room and run the same command again."
             ) from error
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+        for old in self._steps()[self._keep :]:
+            self._remove(old)
 
     def restore_newest(self, *, say: Callable[[str], None] = print) -> int:
         """Restores the newest checkpoint that is whole.
@@ -92,16 +99,8 @@ class Checkpoints:
             )
         return 0
 
-    def _make_manager(self) -> tf.train.CheckpointManager:
-        return tf.train.CheckpointManager(
-            self._checkpoint,
-            str(self._directory),
-            max_to_keep=self._keep,
-            checkpoint_name=_PREFIX,
-        )
-
     def _steps(self) -> list[int]:
-        """Lists the folder, newest first: TensorFlow's own list may be damaged too."""
+        """Lists the folder, newest first."""
         names = (path.stem for path in self._directory.glob(f"{_PREFIX}-*.index"))
         numbers = (name.removeprefix(f"{_PREFIX}-") for name in names)
         return sorted((int(n) for n in numbers if n.isdigit()), reverse=True)
@@ -119,9 +118,6 @@ class Checkpoints:
         for path in self._directory.glob(f"{_PREFIX}-{step}.*"):
             path.unlink()
 
-    def _remove_leftovers(self, step: int) -> None:
-        """A checkpoint counts by its index, which is written last."""
-        if not (self._directory / f"{_PREFIX}-{step}.index").exists():
-            self._remove(step)
-        for folder in self._directory.glob(f"{_PREFIX}-{step}_temp*"):
-            shutil.rmtree(folder, ignore_errors=True)
+
+def _is_index(path: pathlib.Path) -> bool:
+    return path.suffix == ".index"

@@ -1,5 +1,6 @@
 """Checkpoints: exact to the bit, and proof against damage."""
 
+import pathlib
 import resource
 
 import keras
@@ -185,13 +186,38 @@ def test_two_damaged_ones_give_way_to_the_third(saved):
     assert_state_is(model, 10)
 
 
-def test_tensorflows_own_list_is_not_needed(saved):
-    (saved / "checkpoint").write_bytes(b"\x00\xffnonsense {")
+def test_one_that_was_cut_off_while_it_was_written_does_not_count(saved, monkeypatch):
+    def killed(path, target):
+        assert path.name.startswith("step-40.")
+        raise KeyboardInterrupt
+
+    model = small_model()
+    checkpoints = Checkpoints(saved, model)
+    # Nothing has its name before all of it is there.
+    with monkeypatch.context() as patch:
+        patch.setattr(pathlib.Path, "replace", killed)
+        with pytest.raises(KeyboardInterrupt):
+            checkpoints.save(40)
     model, step, said = restore(saved)
     assert (step, said) == (30, [])
     assert_state_is(model, 30)
-    (saved / "checkpoint").unlink(missing_ok=True)
-    assert restore(saved)[1:] == (30, [])
+    checkpoints.save(40)
+    assert restore(saved)[1] == 40
+
+
+def test_a_first_one_that_was_cut_off_is_no_damage(tmp_path):
+    folder = tmp_path / "unfinished"
+    folder.mkdir()
+    (folder / "step-4.index").write_bytes(b"half")
+    model = small_model(5)
+    checkpoints = Checkpoints(tmp_path, model)
+    assert checkpoints.restore_newest() == 0
+    checkpoints.save(4)
+    assert restore(tmp_path)[1:] == (4, [])
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [
+        ".data-00000-of-00001",
+        ".index",
+    ]
 
 
 def test_training_goes_on_after_damage(saved):

@@ -55,10 +55,16 @@ def stop_after(arguments, cwd, wanted, signum=signal.SIGKILL):
     return process.returncode, out, err
 
 
+def saved_steps(run_dir):
+    """Returns the steps of the checkpoints, in order."""
+    indices = (run_dir / "checkpoints").glob("step-*.index")
+    return sorted(int(path.stem.removeprefix("step-")) for path in indices)
+
+
 def saved_state(run_dir):
     """Returns every variable of the newest checkpoint, by its key."""
-    path = tf.train.latest_checkpoint(str(run_dir / "checkpoints"))
-    reader = tf.train.load_checkpoint(path)
+    newest = f"step-{saved_steps(run_dir)[-1]}"
+    reader = tf.train.load_checkpoint(str(run_dir / "checkpoints" / newest))
     names = [n for n in reader.get_variable_to_shape_map() if "save_counter" not in n]
     return {n: reader.get_tensor(n) for n in names if "OBJECT_GRAPH" not in n}
 

@@ -17,6 +17,7 @@ from tests.integration.command import (
     exported_weights,
     run,
     saved_state,
+    saved_steps,
     start,
     stop_after,
 )
@@ -39,11 +40,6 @@ def run_directory(folder):
 def recorded_margins(directory):
     lines = (directory / "validations.jsonl").read_text().splitlines()
     return [json.loads(line)["val_average_margin"] for line in lines]
-
-
-def saved_steps(directory):
-    indices = (directory / "checkpoints").glob("step-*.index")
-    return sorted(int(path.stem.removeprefix("step-")) for path in indices)
 
 
 def test_prints_what_the_method_buys(finished):
