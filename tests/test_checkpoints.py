@@ -186,6 +186,15 @@ def test_two_damaged_ones_give_way_to_the_third(saved):
     assert_state_is(model, 10)
 
 
+def test_tensorflows_own_list_of_earlier_runs_is_not_needed(saved):
+    (saved / "checkpoint").write_bytes(b"\x00\xffnonsense {")
+    model, step, said = restore(saved)
+    assert (step, said) == (30, [])
+    assert_state_is(model, 30)
+    (saved / "checkpoint").unlink(missing_ok=True)
+    assert restore(saved)[1:] == (30, [])
+
+
 def test_one_that_was_cut_off_while_it_was_written_does_not_count(saved, monkeypatch):
     def killed(path, target):
         assert path.name.startswith("step-40.")

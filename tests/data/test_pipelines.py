@@ -141,6 +141,21 @@ def test_augmented_images_tell_how_they_were_moved():
         np.testing.assert_array_equal(inputs["image"], moved)
 
 
+def test_without_augmentation_images_are_as_they_are():
+    examples = numbered(10)
+    examples.images[:] = np.arange(360).reshape(10, 6, 6, 1) % 256
+    for inputs, _ in batches(examples=examples).as_numpy_iterator():
+        own = examples.images[inputs["index"]] / np.float32(255)
+        np.testing.assert_array_equal(inputs["image"], own)
+        assert "moves" not in inputs
+
+
+def test_augmented_batches_have_static_shapes():
+    inputs, _ = batches(augmentation="pad_crop_mirror").element_spec
+    assert inputs["image"] == tf.TensorSpec([3, 6, 6, 1], tf.float32)
+    assert inputs["moves"] == tf.TensorSpec([3, 3], tf.int32)
+
+
 def test_augmentation_leaves_order_and_labels():
     plain = index_of(batches())
     assert index_of(batches(augmentation="pad_crop_mirror")) == plain

@@ -19,8 +19,7 @@ def starts(monkeypatch):
 
     def spy(logits_fn, images, labels, **kwargs):
         points, eps = an_pgd(logits_fn, images, labels, **kwargs)
-        moves = points - images
-        found = (kwargs["start_direction"], moves, eps, images)
+        found = (kwargs["start_direction"], points - images, eps, images)
         seen.append(tuple(part.numpy() for part in found))
         return points, eps
 
@@ -38,13 +37,13 @@ def test_a_search_starts_in_the_direction_of_the_last_one(norm, starts):
     model.fit(
         indexed(images, labels, batch_size=12), epochs=2, shuffle=False, verbose=0
     )
-    (first, moves, eps, _), (second, *_) = starts
+    (first, changes, eps, _), (second, *_) = starts
     np.testing.assert_array_equal(first, 0)
     # What is classified wrong was not searched.
     np.testing.assert_array_equal(second[::4], 0)
     right = np.arange(12) % 4 > 0
     lengths = eps[right, None, None, None]
-    np.testing.assert_allclose(second[right], moves[right] / lengths, atol=1e-3)
+    np.testing.assert_allclose(second[right], changes[right] / lengths, atol=1e-3)
 
 
 @pytest.mark.parametrize("search_share", [1.0, 0.75])
