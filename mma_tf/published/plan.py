@@ -11,6 +11,7 @@ from mma_tf.recipes.quantities import parse_number
 
 PLAN = "plan.json"
 KINDS = ("robust_accuracy", "margins", "training_cost")
+SHOWN = ("evaluations", "validations")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,13 +38,17 @@ class TablePlan:
         dataset: Of the records that are shown, by its name for `bin/evaluate`.
         norm: Of their attacks.
         mark: Where: between `<!-- results:{mark}:begin -->` and `...:end -->`.
-        models: Names, in the order of the rows; those without a record are left out.
-        published: Rows above them.
+        shows: One of `SHOWN`: the records of evaluations, or what the best step's
+            validation found, which the cards tell, and the training's further flags.
+        models: Names, in the order of the rows; those without a record, or card, are
+            left out.
+        published: Rows above them, for "evaluations".
     """
 
     dataset: str
     norm: str
     mark: str
+    shows: str
     models: tuple[str, ...]
     published: tuple[Published, ...]
 
@@ -108,6 +113,7 @@ def read_plan(folder: pathlib.Path) -> Plan:
                     dataset=part["dataset"],
                     norm=part["norm"],
                     mark=part["mark"],
+                    shows=_known(part.get("shows", SHOWN[0]), "shows", SHOWN),
                     models=tuple(part["models"]),
                     published=_named(published, part),
                 )
@@ -118,7 +124,7 @@ def read_plan(folder: pathlib.Path) -> Plan:
                     dataset=part["dataset"],
                     norm=part["norm"],
                     name=part["name"],
-                    kind=_known_kind(part["kind"]),
+                    kind=_known(part["kind"], "kind", KINDS),
                     title=part["title"],
                     models=tuple(part["models"]),
                     suite=part.get("suite", ""),
@@ -134,10 +140,10 @@ def read_plan(folder: pathlib.Path) -> Plan:
         ) from error
 
 
-def _known_kind(kind: str) -> str:
-    if kind not in KINDS:
-        raise ValueError(f"kind {kind!r} is none of {', '.join(KINDS)}")
-    return kind
+def _known(value: str, name: str, known: Sequence[str]) -> str:
+    if value not in known:
+        raise ValueError(f"{name} {value!r} is none of {', '.join(known)}")
+    return value
 
 
 def _named(

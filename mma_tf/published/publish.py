@@ -5,6 +5,7 @@ import json
 import pathlib
 from typing import Any
 
+from mma_tf.best_model import validation_judgement
 from mma_tf.errors import UserError
 from mma_tf.export import ARCHITECTURE, DESCRIPTION, export_compactly
 from mma_tf.files import recover_directory, replace_directory, sha256_of
@@ -93,6 +94,9 @@ def _card(
         if run.versions.exists()
         else summary["versions"],
         "recipe": dataclasses.asdict(recipe),
+        "validation_attack": validation_judgement(
+            recipe, tuple(about["input"]["shape"])
+        ).describe(),
         "validations": [
             {name: line[name] for name in _VALIDATION if name in line}
             for line in run.read_validations()

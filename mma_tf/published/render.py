@@ -14,7 +14,7 @@ from mma_tf.files import write_bytes_atomically, write_text_atomically
 from mma_tf.published.pictures import draw, validations
 from mma_tf.published.plan import PicturePlan, Plan, TablePlan, read_plan
 from mma_tf.published.records import Record, read_records
-from mma_tf.published.tables import model_table
+from mma_tf.published.tables import model_table, validation_table
 from mma_tf.report.drawing import NOTE, png_bytes
 from mma_tf.zoo import CARD, card_names, read_card, write_card
 
@@ -88,7 +88,10 @@ def unshown(results: pathlib.Path) -> list[str]:
         UserError: If a record or the plan is missing or damaged.
     """
     plan = read_plan(results)
-    shown: list[TablePlan | PicturePlan] = [*plan.tables, *plan.pictures]
+    shown: list[TablePlan | PicturePlan] = [
+        *(table for table in plan.tables if table.shows == "evaluations"),
+        *plan.pictures,
+    ]
     return [
         record.name
         for record in read_records(results)
@@ -180,7 +183,12 @@ def _with_tables(
                 f"Invalid `--readme`: expected lines {begin.strip()} and {end}, for "
                 f"the table between them. Received: {readme} without them"
             )
-        text = f"{before}{begin}{model_table(table, records, cards)}\n{end}{after}"
+        shown = (
+            model_table(table, records, cards)
+            if table.shows == "evaluations"
+            else validation_table(table, cards)
+        )
+        text = f"{before}{begin}{shown}\n{end}{after}"
     return text
 
 

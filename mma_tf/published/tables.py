@@ -1,12 +1,15 @@
 """Records as a table in Markdown."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mma_tf.errors import UserError, reason_of
+from mma_tf.evaluation.statistics import wilson_interval
 from mma_tf.evaluation.tables import ABSENT, eps_text
 from mma_tf.published.plan import Published, TablePlan
 from mma_tf.published.records import Figure, Record
-from mma_tf.report.markup import table
+from mma_tf.report.markup import code, table
 
 # What a column is of: suite ("" for clean images) and radius.
 Column = tuple[str, float]
@@ -63,6 +66,73 @@ def model_table(
     return "\n\n".join([table([header, *lines]), *notes])
 
 
+def validation_table(plan: TablePlan, cards: Mapping[str, Mapping[str, Any]]) -> str:
+    """Returns a table of what validation found at each model's best step.
+
+    It tells what a flag of training is worth without touching a test image. Below the
+    table stands the attack.
+
+    Args:
+        plan: Which models; flags are told that the first one's command has not.
+        cards: Of the models, by name.
+
+    Raises:
+        UserError: If a card does not tell what validation found at the best step.
+    """
+    lines: list[list[str]] = []
+    attacks: dict[str, None] = {}
+    usual: list[str] = []
+    for model in plan.models:
+        card = cards.get(model)
+        if card is None or not _is_of(card, plan):
+            continue
+        command = shlex.split(card["command"])
+        usual = usual or command
+        flags = shlex.join(flag for flag in command if flag not in usual)
+        try:
+            cells, attack = _validation(card)
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(
+                f"Invalid card: that of {model} lacks what its validation found "
+                f"({reason_of(error)}); publish it again."
+            ) from error
+        attacks[attack] = None
+        lines.append([f"`{model}`", f"`{code(flags)}`" if flags else ABSENT, *cells])
+    header = [
+        "model",
+        "further flags",
+        "clean",
+        "robust",
+        "average margin",
+        "best step",
+        "core hours",
+    ]
+    return "\n\n".join([table([header, *lines]), *(f"{told}." for told in attacks)])
+
+
+def _validation(card: Mapping[str, Any]) -> tuple[list[str], str]:
+    """Returns a card's cells of a table of validations, and the attack."""
+    best, number = card["training"]["best_step"], card["recipe"]["validation_size"]
+    (found,) = (line for line in card["validations"] if line["step"] == best)
+    cells = [
+        _share(found["val_accuracy"], number),
+        _share(found["val_robust_accuracy"], number),
+        f"{found['val_average_margin']:.4f}",
+        f"{best:,} of {card['training']['steps']:,}",
+        *_cost(card)[1:],
+    ]
+    return cells, f"{number:,} validation images, {card['validation_attack']}"
+
+
+def _is_of(card: Mapping[str, Any], plan: TablePlan) -> bool:
+    recipe = card["recipe"]
+    return (recipe["dataset"], recipe["norm"]) == (plan.dataset, plan.norm)
+
+
+def _share(accuracy: float, number: int) -> str:
+    return _percent(accuracy, wilson_interval(round(accuracy * number), number))
+
+
 def _row(figures: Sequence[Figure]) -> dict[Column, Figure]:
     """Returns the figure of each column: all are upper bounds, so the lowest counts."""
     row: dict[Column, Figure] = {}
@@ -87,9 +157,13 @@ def _published_row(published: Published, columns: Sequence[Column]) -> list[str]
 def _cell(figure: Figure | None) -> str:
     if figure is None:
         return ABSENT
-    low, high = figure.interval
     mark = f" {_MARK}" if figure.doubts else ""
-    return f"{100 * figure.accuracy:.2f} ({100 * low:.1f} to {100 * high:.1f}){mark}"
+    return f"{_percent(figure.accuracy, figure.interval)}{mark}"
+
+
+def _percent(accuracy: float, interval: tuple[float, float]) -> str:
+    low, high = interval
+    return f"{100 * accuracy:.2f} ({100 * low:.1f} to {100 * high:.1f})"
 
 
 def _cost(card: Mapping[str, Any] | None) -> list[str]:

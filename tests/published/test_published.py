@@ -15,6 +15,7 @@ from mma_tf import zoo
 from mma_tf.cli import evaluate, publish, results, train
 from mma_tf.errors import UserError
 from mma_tf.evaluation.results import SCHEMA_VERSION
+from mma_tf.evaluation.statistics import wilson_interval
 from mma_tf.export import export_classifier
 from mma_tf.published.pictures import draw
 from mma_tf.published.plan import read_plan
@@ -203,6 +204,73 @@ def test_records_of_another_norm_or_dataset_have_no_place_in_a_table(checkout):
     assert (checkout / "README.md").read_text() == before
 
 
+def validated(name, flags="", **changes):
+    """Returns a card with what validation found at its steps 5, the best, and 10."""
+    line = {"val_accuracy": 0.96, "val_robust_accuracy": 0.5, "val_average_margin": 0.2}
+    made = card(
+        name,
+        command=f"bin/train --dataset=digits --norm=linf {flags}",
+        validations=[{"step": 5, **line}, {"step": 10, **line, "val_accuracy": 0.9}],
+        validation_attack="PGD-20, linf, eps 0.15",
+        **changes,
+    )
+    made["training"] |= {"best_step": 5, "steps": 10}
+    made["recipe"] |= {"validation_size": 200}
+    return made
+
+
+@pytest.fixture
+def options(checkout):
+    """Returns a checkout whose only table shows validations."""
+    table = {**PLAN["tables"][0], "shows": "validations"}
+    plan = {**PLAN, "tables": [table], "pictures": []}
+    (checkout / "results" / "plan.json").write_text(json.dumps(plan))
+    zoo.write_card("a", validated("a"), checkout / "models")
+    zoo.write_card("b", validated("b", "--ema=false"), checkout / "models")
+    return checkout
+
+
+def test_a_table_of_validations_tells_what_a_flag_is_worth(options, capsys):
+    assert show(options) == 0
+    text = (options / "README.md").read_text()
+    head, _, first, second = [line for line in text.splitlines() if line[:1] == "|"]
+    assert "| further flags | clean | robust | average margin | best step |" in head
+    low, high = wilson_interval(192, 200)
+    clean = f"96.00 ({100 * low:.1f} to {100 * high:.1f})"
+    assert first.startswith(f"| `a` | - | {clean} | 50.00 (")
+    assert first.endswith("| 0.2000 | 5 of 10 | 0.25 |")
+    assert second.startswith(f"| `b` | `--ema=false` | {clean} |")
+    assert text.count("200 validation images, PGD-20, linf, eps 0.15.") == 1
+    assert show(options, "--check") == 0
+    # No record is shown by it.
+    record(options / "results", "runs/a")
+    capsys.readouterr()
+    assert show(options) == 0
+    assert "Shown nowhere" in capsys.readouterr().out
+
+
+def test_a_card_of_another_norm_has_no_place_among_the_validations(options):
+    other = validated("b")
+    other["recipe"]["norm"] = "l2"
+    zoo.write_card("b", other, options / "models")
+    assert show(options) == 0
+    assert "`b`" not in (options / "README.md").read_text()
+
+
+@pytest.mark.parametrize("lacking", ["validation_attack", "training"])
+def test_a_card_without_its_validation_is_named(options, lacking, capsys):
+    old = validated("b")
+    old[lacking] = {}
+    if lacking == "validation_attack":
+        del old[lacking]
+    zoo.write_card("b", old, options / "models")
+    assert show(options) == 2
+    error = capsys.readouterr().err
+    assert "Invalid card: that of b" in error
+    assert error.count("\n") == 1
+    assert (options / "README.md").read_text() == README
+
+
 def figures_of(checkout, model):
     text = (checkout / "README.md").read_text()
     (row,) = [line for line in text.splitlines() if line.startswith(f"| `{model}` |")]
@@ -365,6 +433,12 @@ def test_a_model_without_a_record_has_no_row_and_no_line(checkout):
             ),
             "'pie' is none of",
         ),
+        (
+            lambda c: (c / "results" / "plan.json").write_text(
+                json.dumps(PLAN).replace('"mark"', '"shows": "all", "mark"')
+            ),
+            "'all' is none of",
+        ),
         (lambda c: (c / "README.md").write_text("nothing"), "results:first:begin"),
         (lambda c: (c / "README.md").unlink(), "--readme="),
     ],
@@ -409,6 +483,7 @@ def test_from_a_run_to_a_published_model_and_its_figures(tmp_path, monkeypatch, 
     assert found["training"]["examples"] == 12 * 50
     assert found["training"]["hours"] >= 0
     assert [line["step"] for line in found["validations"]] == [6, 12]
+    assert found["validation_attack"].startswith("PGD-2, linf, eps 0.15, ")
     assert "cores" in found["versions"]["processor"]
     size = sum(p.stat().st_size for p in (tmp_path / "models" / "mine").rglob("*.*"))
     best = sum(p.stat().st_size for p in (tmp_path / "run" / "best").rglob("*.*"))
