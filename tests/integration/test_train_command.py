@@ -117,7 +117,17 @@ def test_its_flagfile_gives_the_same_run_bit_by_bit(finished, tmp_path):
 @pytest.mark.parametrize(
     "extra",
     [
-        pytest.param(("--warmup_steps=3",), marks=pytest.mark.slow),
+        # The searches of the fast recipe, which begin where earlier ones ended.
+        pytest.param(
+            (
+                "--warmup_steps=3",
+                "--learning_rate=0.01",
+                "--direction_memory",
+                "--start_queries=4",
+                "--search_share=0.5",
+            ),
+            marks=pytest.mark.slow,
+        ),
         (
             "--ema",
             "--norm=l2",
@@ -243,8 +253,9 @@ def test_a_full_disk_stops_the_run_with_the_last_checkpoint_intact(tmp_path):
 
 
 @pytest.mark.slow
-def test_two_devices_do_the_step_of_one(tmp_path):
-    step = ("--train_steps=1", "--validate_every=1", "--save_every=1")
+@pytest.mark.parametrize("extra", [(), ("--direction_memory", "--start_queries=4")])
+def test_two_devices_do_the_step_of_one(extra, tmp_path):
+    step = ("--train_steps=1", "--validate_every=1", "--save_every=1", *extra)
     for name, devices in (("one", 0), ("two", 2)):
         code, _, err = run(
             *SMALL,
