@@ -1,17 +1,23 @@
 """What the checkout itself publishes: figures, cards and models belong together."""
 
+import dataclasses
+import json
 import pathlib
+import shlex
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from absl import flags as absl_flags
 
 import mma_tf
 from mma_tf import zoo
-from mma_tf.cli import results
+from mma_tf.cli import flags, results
+from mma_tf.cli.parsing import parse
 from mma_tf.load import load_classifier
 from mma_tf.published.plan import read_plan
 from mma_tf.published.records import read_records
+from mma_tf.recipes.resolve import is_named, resolve
 
 ROOT = pathlib.Path(__file__).parents[2]
 RECORDS = read_records(ROOT / "results")
@@ -29,6 +35,22 @@ def test_every_record_is_of_a_model_with_a_card_and_is_shown():
     for record in RECORDS:
         assert record.model in zoo.card_names()
         assert record.model in shown
+
+
+@pytest.mark.parametrize("name", zoo.card_names())
+def test_a_cards_command_trains_by_its_recipe(name):
+    card = zoo.read_card(name)
+    values = absl_flags.FlagValues()
+    flags.define(values)
+    parse(shlex.split(card["command"])[1:], values)
+    recipe = card["recipe"]
+    names = (recipe["dataset"], recipe["norm"], recipe["method"])
+    if not is_named(recipe["dataset"]):
+        pytest.skip("what its command leaves out depends on the data")
+    found = resolve(*names, overrides=flags.overrides(values)).recipe
+    said = json.loads(json.dumps(dataclasses.asdict(found)))
+    # A number that came later than the card is its default.
+    assert {n: said[n] for n in recipe} == recipe
 
 
 def test_all_models_together_stay_small():
