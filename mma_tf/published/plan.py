@@ -39,7 +39,7 @@ class TablePlan:
         norm: Of their attacks.
         mark: Where: between `<!-- results:{mark}:begin -->` and `...:end -->`.
         shows: One of `SHOWN`: the records of evaluations, or what the best step's
-            validation found, which the cards tell, and the training's further flags.
+            validation found, which the cards tell, and the flags of the trainings.
         models: Names, in the order of the rows; those without a record, or card, are
             left out.
         published: Rows above them, for "evaluations".

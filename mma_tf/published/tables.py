@@ -70,27 +70,28 @@ def validation_table(plan: TablePlan, cards: Mapping[str, Mapping[str, Any]]) ->
     """Returns a table of what validation found at each model's best step.
 
     It tells what a flag of training is worth without touching a test image. Below the
-    table stands the attack.
+    table stand the attack and the flags that all models share.
 
     Args:
-        plan: Which models; flags are told that the first one's command has not.
+        plan: Which models.
         cards: Of the models, by name.
 
     Raises:
         UserError: If a card does not tell what validation found at the best step.
     """
+    commands = {
+        model: shlex.split(cards[model]["command"])
+        for model in plan.models
+        if model in cards and _is_of(cards[model], plan)
+    }
+    first = next(iter(commands.values()), [])
+    shared = [flag for flag in first if all(flag in c for c in commands.values())]
     lines: list[list[str]] = []
     attacks: dict[str, None] = {}
-    usual: list[str] = []
-    for model in plan.models:
-        card = cards.get(model)
-        if card is None or not _is_of(card, plan):
-            continue
-        command = shlex.split(card["command"])
-        usual = usual or command
-        flags = shlex.join(flag for flag in command if flag not in usual)
+    for model, command in commands.items():
+        flags = shlex.join(flag for flag in command if flag not in shared)
         try:
-            cells, attack = _validation(card)
+            cells, attack = _validation(cards[model])
         except (KeyError, TypeError, ValueError) as error:
             raise UserError(
                 f"Invalid card: that of {model} lacks what its validation found "
@@ -98,16 +99,19 @@ def validation_table(plan: TablePlan, cards: Mapping[str, Mapping[str, Any]]) ->
             ) from error
         attacks[attack] = None
         lines.append([f"`{model}`", f"`{code(flags)}`" if flags else ABSENT, *cells])
+    notes = [f"{attack}." for attack in attacks]
+    if lines:
+        notes.append(f"The flags are those besides `{code(shlex.join(shared))}`.")
     header = [
         "model",
-        "further flags",
+        "flags",
         "clean",
         "robust",
         "average margin",
         "best step",
         "core hours",
     ]
-    return "\n\n".join([table([header, *lines]), *(f"{told}." for told in attacks)])
+    return "\n\n".join([table([header, *lines]), *notes])
 
 
 def _validation(card: Mapping[str, Any]) -> tuple[list[str], str]:

@@ -225,7 +225,7 @@ def options(checkout):
     table = {**PLAN["tables"][0], "shows": "validations"}
     plan = {**PLAN, "tables": [table], "pictures": []}
     (checkout / "results" / "plan.json").write_text(json.dumps(plan))
-    zoo.write_card("a", validated("a"), checkout / "models")
+    zoo.write_card("a", validated("a", "--seed=3"), checkout / "models")
     zoo.write_card("b", validated("b", "--ema=false"), checkout / "models")
     return checkout
 
@@ -234,13 +234,14 @@ def test_a_table_of_validations_tells_what_a_flag_is_worth(options, capsys):
     assert show(options) == 0
     text = (options / "README.md").read_text()
     head, _, first, second = [line for line in text.splitlines() if line[:1] == "|"]
-    assert "| further flags | clean | robust | average margin | best step |" in head
+    assert "| flags | clean | robust | average margin | best step |" in head
     low, high = wilson_interval(192, 200)
     clean = f"96.00 ({100 * low:.1f} to {100 * high:.1f})"
-    assert first.startswith(f"| `a` | - | {clean} | 50.00 (")
+    assert first.startswith(f"| `a` | `--seed=3` | {clean} | 50.00 (")
     assert first.endswith("| 0.2000 | 5 of 10 | 0.25 |")
     assert second.startswith(f"| `b` | `--ema=false` | {clean} |")
     assert text.count("200 validation images, PGD-20, linf, eps 0.15.") == 1
+    assert "besides `bin/train --dataset=digits --norm=linf`." in text
     assert show(options, "--check") == 0
     # No record is shown by it.
     record(options / "results", "runs/a")
@@ -254,7 +255,9 @@ def test_a_card_of_another_norm_has_no_place_among_the_validations(options):
     other["recipe"]["norm"] = "l2"
     zoo.write_card("b", other, options / "models")
     assert show(options) == 0
-    assert "`b`" not in (options / "README.md").read_text()
+    text = (options / "README.md").read_text()
+    assert "| `a` | - |" in text
+    assert "`b`" not in text
 
 
 @pytest.mark.parametrize("lacking", ["validation_attack", "training"])
