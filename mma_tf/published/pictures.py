@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mma_tf.published.plan import PicturePlan
+from mma_tf.published.plan import PicturePlan, covers
 from mma_tf.published.records import Record
 from mma_tf.report.drawing import (
     COLOURS,
@@ -162,7 +162,6 @@ def validations(plan: PicturePlan, card: Mapping[str, Any]) -> list[Mapping[str,
         plan: Tells dataset and norm.
         card: Of a model; may be empty.
     """
-    recipe = card.get("recipe") or {}
-    if (recipe.get("dataset"), recipe.get("norm")) != (plan.dataset, plan.norm):
+    if not covers(plan, card):
         return []
     return [v for v in card.get("validations", ()) if "train_cpu_hours" in v]

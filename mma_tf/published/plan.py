@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mma_tf.errors import UserError, reason_of
@@ -84,6 +84,17 @@ class Plan:
 
     tables: tuple[TablePlan, ...]
     pictures: tuple[PicturePlan, ...]
+
+
+def covers(part: TablePlan | PicturePlan, card: Mapping[str, Any]) -> bool:
+    """Returns whether a model was trained for the dataset and norm of a part.
+
+    Args:
+        part: Of a plan.
+        card: Of the model; may be empty.
+    """
+    recipe = card.get("recipe") or {}
+    return (recipe.get("dataset"), recipe.get("norm")) == (part.dataset, part.norm)
 
 
 def read_plan(folder: pathlib.Path) -> Plan:

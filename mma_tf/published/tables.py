@@ -1,4 +1,4 @@
-"""Records as a table in Markdown."""
+"""Records and cards as tables in Markdown."""
 
 import shlex
 from collections.abc import Mapping, Sequence
@@ -7,7 +7,7 @@ from typing import Any
 from mma_tf.errors import UserError, reason_of
 from mma_tf.evaluation.statistics import wilson_interval
 from mma_tf.evaluation.tables import ABSENT, eps_text
-from mma_tf.published.plan import Published, TablePlan
+from mma_tf.published.plan import Published, TablePlan, covers
 from mma_tf.published.records import Figure, Record
 from mma_tf.report.markup import code, table
 
@@ -82,7 +82,7 @@ def validation_table(plan: TablePlan, cards: Mapping[str, Mapping[str, Any]]) ->
     commands = {
         model: shlex.split(cards[model]["command"])
         for model in plan.models
-        if model in cards and _is_of(cards[model], plan)
+        if covers(plan, cards.get(model, {}))
     }
     first = next(iter(commands.values()), [])
     shared = [flag for flag in first if all(flag in c for c in commands.values())]
@@ -126,11 +126,6 @@ def _validation(card: Mapping[str, Any]) -> tuple[list[str], str]:
         *_cost(card)[1:],
     ]
     return cells, f"{number:,} validation images, {card['validation_attack']}"
-
-
-def _is_of(card: Mapping[str, Any], plan: TablePlan) -> bool:
-    recipe = card["recipe"]
-    return (recipe["dataset"], recipe["norm"]) == (plan.dataset, plan.norm)
 
 
 def _share(accuracy: float, number: int) -> str:

@@ -3,7 +3,6 @@
 import dataclasses
 import math
 import re
-import shlex
 
 import pytest
 from absl import flags as absl_flags
@@ -14,6 +13,7 @@ from mma_tf.errors import UserError
 from mma_tf.recipes import Recipe, is_named, resolve
 from mma_tf.recipes.quantities import format_length, parse_number
 from mma_tf.recipes.resolve import default_run_name, to_command, to_flagfile
+from tests.recipes.commands import recipe_of
 
 NORMS = ("linf", "l2")
 MNIST = {
@@ -330,11 +330,7 @@ def test_the_command_of_a_recipe_gives_that_recipe(overrides, ending):
     recipe = resolve("mnist", "linf", overrides=overrides).recipe
     command = to_command(recipe)
     assert command == f"bin/train --dataset=mnist --norm=linf --method=mma {ending}"
-    values = absl_flags.FlagValues()
-    flags.define(values)
-    parse(shlex.split(command)[1:], values)
-    again = resolve("mnist", "linf", overrides=flags.overrides(values)).recipe
-    assert again == recipe
+    assert recipe_of(command) == recipe
 
 
 MISTAKES = [
