@@ -37,6 +37,7 @@ from mma_tf.training.averaging import averaged_weights
 from mma_tf.training.callbacks import (
     BestByMargin,
     Checkpointing,
+    Interrupted,
     MarginValidation,
     PlainProgress,
     StopOnNonFinite,
@@ -102,39 +103,45 @@ def train(
     _catch_up(model, step, records, validate, keep_best)
     if step < recipe.train_steps:
         is_terminal = sys.stdout.isatty()
-        model.fit(
-            training_batches(
-                training,
-                batch_size=recipe.batch_size,
-                seed=recipe.seed,
-                num_steps=recipe.train_steps,
-                start_step=step,
-                augmentation=recipe.augmentation,
-                augmentation_pad=recipe.augmentation_pad,
+        training_time = TrainingTime(run.time, every_steps=recipe.save_every)
+        callbacks = [
+            Throughput(recipe.batch_size),
+            training_time,
+            StopOnNonFinite(),
+            make_schedule(recipe),
+            Checkpointing(
+                checkpoints.save,
+                every_steps=recipe.save_every,
+                last_step=recipe.train_steps,
+                is_due=stop_on_signal.is_due,
+                # Before each validation: a signal may cut it short.
+                also_at=validate.is_due,
             ),
-            # One Keras epoch is the whole run: its epochs know no place to go on from.
-            epochs=1,
-            shuffle=False,
-            verbose=int(is_terminal),
-            callbacks=[
-                Throughput(recipe.batch_size),
-                TrainingTime(run.time, every_steps=recipe.save_every),
-                StopOnNonFinite(),
-                make_schedule(recipe),
-                Checkpointing(
-                    checkpoints.save,
-                    every_steps=recipe.save_every,
-                    last_step=recipe.train_steps,
-                    is_due=stop_on_signal.is_due,
-                    # Before each validation: a signal may cut it short.
-                    also_at=validate.is_due,
+            stop_on_signal,
+            validate,
+            keep_best,
+            PlainProgress(last_step=recipe.train_steps, beside_bar=is_terminal),
+        ]
+        try:
+            model.fit(
+                training_batches(
+                    training,
+                    batch_size=recipe.batch_size,
+                    seed=recipe.seed,
+                    num_steps=recipe.train_steps,
+                    start_step=step,
+                    augmentation=recipe.augmentation,
+                    augmentation_pad=recipe.augmentation_pad,
                 ),
-                stop_on_signal,
-                validate,
-                keep_best,
-                PlainProgress(last_step=recipe.train_steps, beside_bar=is_terminal),
-            ],
-        )
+                # One for the whole run: Keras epochs know no place to go on from.
+                epochs=1,
+                shuffle=False,
+                verbose=int(is_terminal),
+                callbacks=callbacks,
+            )
+        except Interrupted:
+            training_time.write()
+            raise
     return _close(recipe, data, model, run, stop_on_signal, say)
 
 

@@ -180,6 +180,9 @@ def test_a_signal_saves_and_has_an_exit_code_of_its_own(signum, expected, tmp_pa
     assert "Traceback" not in err
     step = saved_steps(tmp_path / "run")[-1]
     lines = len(validations.read_text().splitlines())
+    seconds = json.loads((tmp_path / "run" / "time.json").read_text())["seconds"]
+    last = json.loads(validations.read_text().splitlines()[-1])
+    assert seconds / 3600 > last["train_hours"]
     code, out, _ = stop_after(
         arguments,
         tmp_path,

@@ -20,7 +20,8 @@ class TrainingTime(StepCallback):
 
     Args:
         path: JSON file with the seconds of the starts before; it is made, and brought
-            up to date every `every_steps` steps, so that a kill loses no more.
+            up to date every `every_steps` steps, so that a kill loses no more. After
+            an exception, of which Keras tells no callback, call `write`.
         every_steps: Steps between two writes.
 
     Raises:
@@ -39,17 +40,17 @@ class TrainingTime(StepCallback):
         if self.path.exists():
             self._before = self._read()
         self._began = self._clocks()
-        self._write()
+        self.write()
 
     def on_step_end(self, step: int, logs: dict[str, Any]) -> None:
         spent = self.spent()
         logs["train_hours"] = spent["seconds"] / 3600
         logs["train_cpu_hours"] = spent["cpu_seconds"] / 3600
         if step % self.every_steps == 0:
-            self._write()
+            self.write()
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        self._write()
+        self.write()
 
     def spent(self) -> dict[str, float]:
         """Returns `seconds`, `cpu_seconds` and `starts`, this one included."""
@@ -60,6 +61,10 @@ class TrainingTime(StepCallback):
             "starts": int(self._before["starts"]) + 1,
         }
 
+    def write(self) -> None:
+        """Brings the file up to date."""
+        write_text_atomically(self.path, json.dumps(self.spent(), indent=2) + "\n")
+
     def _read(self) -> dict[str, float]:
         try:
             told = json.loads(self.path.read_text("utf-8"))
@@ -69,9 +74,6 @@ class TrainingTime(StepCallback):
                 f"Invalid run directory: {self.path} is damaged ({reason_of(error)}); "
                 "remove it, and what the training costs is counted from here on."
             ) from error
-
-    def _write(self) -> None:
-        write_text_atomically(self.path, json.dumps(self.spent(), indent=2) + "\n")
 
     @staticmethod
     def _clocks() -> tuple[float, float]:
