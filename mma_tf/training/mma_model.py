@@ -130,6 +130,7 @@ class MMAModel(RobustModel):
             first_attack_steps=first_attack_steps,
             ramp_steps=ramp_steps,
             start_queries=start_queries,
+            step_size_factor=step_size_factor,
             search_steps=search_steps,
             fixed_eps=fixed_eps,
             max_eps_factor=max_eps_factor,
