@@ -160,9 +160,9 @@ class MMAModel(RobustModel):
             self.memory = ExampleMemory(num_examples, name="margin_memory")
         self.direction_memory = direction_memory
         self.directions: ExampleMemory | None = None
-        # One that does not tell waits for `build`.
+        # One that does not tell, or takes images of any size, waits for `build`.
         shape = getattr(classifier, "input_shape", None) if classifier.built else None
-        if shape is not None:
+        if shape is not None and None not in shape[1:]:
             self._make_directions(shape)
 
     def max_eps(self, image_shape: Sequence[int]) -> float:
