@@ -1,5 +1,6 @@
 """A whole training: recipe and data in, a run directory with the best model out."""
 
+import contextlib
 import dataclasses
 import json
 import math
@@ -19,7 +20,7 @@ from mma_tf.best_model import (
 from mma_tf.checkpoints import Checkpoints
 from mma_tf.data.examples import Examples, ImageDataset
 from mma_tf.data.pipelines import training_batches
-from mma_tf.errors import UserError
+from mma_tf.errors import RunError, UserError
 from mma_tf.evaluation.robustness import Robustness
 from mma_tf.export import (
     ARCHITECTURE,
@@ -139,8 +140,10 @@ def train(
                 verbose=int(is_terminal),
                 callbacks=callbacks,
             )
-        except Interrupted:
-            training_time.write()
+        except (Interrupted, RunError):
+            # On a full disk it cannot be told; the error itself is what matters.
+            with contextlib.suppress(OSError):
+                training_time.write()
             raise
     return _close(recipe, data, model, run, stop_on_signal, say)
 

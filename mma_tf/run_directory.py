@@ -64,6 +64,10 @@ class RunDirectory:
             self._check_same(flags)
         else:
             self.checkpoints.mkdir(parents=True, exist_ok=True)
+            if self.flags.exists() and _read(self.flags) != flags:
+                # What an attempt by other flags took is no cost of this run.
+                self.time.unlink(missing_ok=True)
+                self.versions.unlink(missing_ok=True)
             write_text_atomically(self.flags, flags)
         self.checkpoints.mkdir(exist_ok=True)
         recover_directory(self.best)

@@ -88,8 +88,15 @@ def test_a_flag_that_came_later_is_no_difference_at_its_default(run):
 def test_a_run_without_a_checkpoint_binds_nobody(tmp_path):
     run = RunDirectory(tmp_path / "mine")
     run.open(FLAGS)
+    run.write_json(run.time, {"seconds": 9.0, "cpu_seconds": 9.0, "starts": 1})
+    run.write_json(run.versions, {"keras": "1.0"})
+    run.open(FLAGS)
+    assert run.time.exists()
     run.open("--dmax=0.2\n")
     assert run.flags.read_text() == "--dmax=0.2\n"
+    # Nor does it cost the next one anything.
+    assert not run.time.exists()
+    assert not run.versions.exists()
 
 
 def test_the_results_of_a_finished_run_are_never_given_for_other_flags(run):

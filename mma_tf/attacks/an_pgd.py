@@ -2,7 +2,12 @@
 
 import tensorflow as tf
 
-from mma_tf.attacks.arguments import as_images, as_radii, frozen
+from mma_tf.attacks.arguments import (
+    as_images,
+    as_radii,
+    check_step_size,
+    frozen,
+)
 from mma_tf.attacks.boundary_search import boundary_search
 from mma_tf.attacks.pgd import pgd
 from mma_tf.box import clip_to_box
@@ -71,6 +76,7 @@ def an_pgd(
     the images that are returned are clipped to the box.
     """
     geometry = get_norm(norm)
+    check_step_size("step_size_factor", step_size_factor)
     logits_fn = frozen(logits_fn)
     images = as_images(images)
     longest = as_radii("max_eps", max_eps, images, norm=geometry)

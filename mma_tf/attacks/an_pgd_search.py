@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from mma_tf.attacks.arguments import check_step_size
 from mma_tf.attacks.boundary_search import boundary_search
 from mma_tf.attacks.iterative import (
     Problem,
@@ -56,6 +57,9 @@ class AnPGD:
     step_size_factor: float = 2.5
     num_search_steps: int = 15
     loss: str = "soft_logit_margin"
+
+    def __post_init__(self) -> None:
+        check_step_size("step_size_factor", self.step_size_factor)
 
     @property
     def forward_passes(self) -> int:

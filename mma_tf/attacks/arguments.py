@@ -65,6 +65,21 @@ def as_radii(name: str, values: PerExample, images: Tensor, *, norm: Norm) -> Te
     return to_batch(values, images)
 
 
+def check_step_size(name: str, values: PerExample) -> None:
+    """Raises ValueError if a length or factor of steps is not finite or below 0.
+
+    One that the graph computes is not looked at: it has no value yet.
+    """
+    if tf.is_tensor(values):
+        return
+    array = np.asarray(values, np.float64)
+    if not np.all(np.isfinite(array) & (array >= 0)):
+        raise ValueError(
+            f"Invalid `{name}`: expected finite numbers >= 0, since a step back is no "
+            f"attack. Received: {name}={values}"
+        )
+
+
 def check_num_steps(name: str, value: int | Tensor) -> None:
     """Raises ValueError if a number of steps is not a whole number >= 0.
 

@@ -121,10 +121,15 @@ def search(
         stop_in_ball: Whether an example is done with its first error in the `eps`-ball.
 
     Raises:
-        ValueError: If the norm is unknown, or a length is negative or of a wrong shape.
+        ValueError: If the norm is unknown, a length is negative or of a wrong shape, or
+            the attack has no step.
         TypeError: If `images` are not floating.
     """
     geometry = get_norm(attack.norm)
+    if attack.num_iterations < 1:
+        raise ValueError(
+            f"Invalid `attack`: expected one with a step at least. Received: {attack}"
+        )
     images = as_images(images)
     labels = tf.cast(tf.convert_to_tensor(labels), tf.int32)
     if targets is None:

@@ -2,7 +2,13 @@
 
 import tensorflow as tf
 
-from mma_tf.attacks.arguments import as_images, as_radii, check_num_steps, frozen
+from mma_tf.attacks.arguments import (
+    as_images,
+    as_radii,
+    check_num_steps,
+    check_step_size,
+    frozen,
+)
 from mma_tf.attacks.gradients import value_and_gradient
 from mma_tf.attacks.random_search import random_search
 from mma_tf.losses.cross_entropy import cross_entropy
@@ -79,6 +85,7 @@ def pgd(
     radii = as_radii("eps", eps, images, norm=geometry)
     check_num_steps("num_steps", num_steps)
     check_num_steps("num_start_queries", num_start_queries)
+    check_step_size("step_size", step_size)
     lengths = over_pixels(to_batch(step_size, images), images)
     logits_fn = frozen(logits_fn)
 

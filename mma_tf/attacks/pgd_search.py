@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from mma_tf.attacks.arguments import check_step_size
 from mma_tf.attacks.gradients import value_and_gradient
 from mma_tf.attacks.iterative import Problem, is_error, nothing_found
 from mma_tf.losses.registry import get_attack_loss
@@ -45,6 +46,9 @@ class PGD:
     loss: str = "cross_entropy"
     forward_passes: int = dataclasses.field(default=1, init=False, repr=False)
     backward_passes: int = dataclasses.field(default=1, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        check_step_size("step_size_factor", self.step_size_factor)
 
     @property
     def num_iterations(self) -> int:

@@ -1,7 +1,6 @@
 """The command `bin/train`: from flags to a finished run directory."""
 
 import contextlib
-import dataclasses
 import pathlib
 import signal
 import sys
@@ -21,6 +20,7 @@ from mma_tf.cli.quiet import import_tensorflow
 from mma_tf.errors import UserError
 from mma_tf.recipes.resolve import (
     Resolution,
+    comparison_recipe,
     default_run_name,
     is_named,
     resolve,
@@ -156,7 +156,7 @@ def _train_comparison(
 ) -> None:
     from mma_tf import experiment
 
-    clean = _comparison_recipe(recipe)
+    clean = comparison_recipe(recipe)
     clean_run = RunDirectory(run.path / COMPARISON)
     clean_run.open(to_flagfile(clean))
     if clean_run.read_summary() is not None:
@@ -164,15 +164,6 @@ def _train_comparison(
     print(f"For comparison: {_describe(clean)}", flush=True)
     experiment.train(
         clean, data, clean_run, strategy=strategy, stop_on_signal=stop_on_signal
-    )
-
-
-def _comparison_recipe(recipe: Recipe) -> Recipe:
-    return dataclasses.replace(
-        recipe,
-        method="standard",
-        train_steps=recipe.compare_steps,
-        compare_steps=0,
     )
 
 

@@ -40,6 +40,25 @@ class Resolution:
     notes: tuple[str, ...]
 
 
+def comparison_recipe(recipe: Recipe) -> Recipe:
+    """Returns the training on clean images that `recipe` is to be compared with.
+
+    It has `compare_steps` steps, and else all of `recipe` that method `standard` has.
+    """
+    steps, usual = recipe.compare_steps, recipe.train_steps
+    missing = (*parts_missing("standard"), "search_steps")
+    clean = dataclasses.replace(
+        recipe,
+        method="standard",
+        train_steps=steps,
+        learning_rate_steps=_fitted(recipe.learning_rate_steps, steps, usual),
+        compare_steps=0,
+        **{name: field_default(name) for name in missing},
+    )
+    validate(clean)
+    return clean
+
+
 def is_named(dataset: str) -> bool:
     """Returns whether there is a recipe for the dataset without looking at its data."""
     return dataset in IMAGE_SHAPES
@@ -123,17 +142,14 @@ def _complete(
     if "learning_rate" in overrides and "learning_rate_steps" not in overrides:
         # A rate of the user's own is not bound to the steps of the recipe's.
         numbers["learning_rate_steps"] = ()
+    fitted = _fitted_to_steps(numbers, usual)
     notes = []
-    steps = numbers["train_steps"]
-    bounds = numbers.get("learning_rate_steps", ())
-    fitted = _fitted(bounds, steps, usual)
-    # Among a handful of steps there is no room for them.
-    has_room = sorted({0, *fitted}) == [0, *fitted]
-    if has_room and fitted != bounds and "learning_rate_steps" not in overrides:
-        numbers["learning_rate_steps"] = fitted
-        notes = [
-            f"learning_rate_steps is {format_value(fitted)}, as train_steps is {steps}."
-        ]
+    for name, (value, reason) in fitted.items():
+        if name not in overrides and numbers.get(name, value) != value:
+            numbers[name] = value
+            notes.append(
+                f"{name} is {format_value(value)}, as {reason} is {numbers[reason]}."
+            )
     numbers.setdefault("eps", numbers["test_eps"])
     has_memory = numbers.get("margin_memory", True)
     for name, off in (("search_share", "1"), ("direction_memory", "false")):
@@ -149,9 +165,26 @@ def _complete(
     return numbers, notes
 
 
+def _fitted_to_steps(
+    numbers: Mapping[str, Any], usual: int
+) -> dict[str, tuple[Any, str]]:
+    """Returns what fits `numbers`' steps, with the field that each is bound to."""
+    steps, attack_steps = numbers["train_steps"], numbers["attack_steps"]
+    bounds = numbers.get("learning_rate_steps", ())
+    fitted = {"learning_rate_steps": (_fitted(bounds, steps, usual), "train_steps")}
+    warmup_steps = numbers.get("warmup_steps", 0)
+    if warmup_steps >= steps:
+        fitted["warmup_steps"] = (warmup_steps * steps // usual, "train_steps")
+    if numbers.get("first_attack_steps", 0) > attack_steps:
+        fitted["first_attack_steps"] = (attack_steps, "attack_steps")
+    return fitted
+
+
 def _fitted(bounds: tuple[int, ...], steps: int, usual: int) -> tuple[int, ...]:
     """Returns steps of a training that is longer or shorter than usual."""
-    return tuple(bound * steps // usual for bound in bounds)
+    fitted = tuple(bound * steps // usual for bound in bounds)
+    # Among a handful of steps there is no room for them.
+    return fitted if sorted({0, *fitted}) == [0, *fitted] else bounds
 
 
 def _derive(

@@ -58,7 +58,7 @@ class Recipe:
         "What to train for",
         "choice",
         "whose numbers to begin with: paper has those of the authors' code, fast ones "
-        "of ours with 8 to 20 attack steps, in bfloat16 (mnist)",
+        "of ours, with fewer attack steps, in bfloat16 (mnist)",
         choices=("paper", "fast"),
         default="paper",
     )

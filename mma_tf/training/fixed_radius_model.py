@@ -4,6 +4,7 @@ from typing import Any
 
 import keras
 
+from mma_tf.attacks.arguments import check_step_size
 from mma_tf.norms.registry import get_norm
 from mma_tf.training.robust_model import RobustModel
 from mma_tf.types import NormName
@@ -49,6 +50,7 @@ class FixedRadiusModel(RobustModel):
                 "Invalid `attack_steps`: expected at least 1. "
                 f"Received: attack_steps={attack_steps}"
             )
+        check_step_size("step_size_factor", step_size_factor)
         self.norm = norm
         self.eps = eps
         self.attack_steps = attack_steps

@@ -1,5 +1,6 @@
 """Whether the arguments of MMA training make sense."""
 
+from mma_tf.attacks.arguments import check_step_size
 from mma_tf.norms.registry import get_norm
 from mma_tf.types import NormName
 
@@ -13,6 +14,7 @@ def check_mma_arguments(
     first_attack_steps: int | None,
     ramp_steps: int,
     start_queries: int,
+    step_size_factor: float,
     search_steps: int,
     fixed_eps: float | None,
     max_eps_factor: float,
@@ -51,6 +53,7 @@ def check_mma_arguments(
         )
         _check_range("ramp_steps", ramp_steps, ramp_steps >= 1, "at least 1")
     _check_range("start_queries", start_queries, start_queries >= 0, "at least 0")
+    check_step_size("step_size_factor", step_size_factor)
     _check_range("search_steps", search_steps, search_steps >= 0, "at least 0")
     if search_steps == 0:
         length, longest = fixed_eps or 0.0, max_eps_factor * d_max

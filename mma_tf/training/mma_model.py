@@ -130,6 +130,7 @@ class MMAModel(RobustModel):
             first_attack_steps=first_attack_steps,
             ramp_steps=ramp_steps,
             start_queries=start_queries,
+            step_size_factor=step_size_factor,
             search_steps=search_steps,
             fixed_eps=fixed_eps,
             max_eps_factor=max_eps_factor,
@@ -159,9 +160,9 @@ class MMAModel(RobustModel):
             self.memory = ExampleMemory(num_examples, name="margin_memory")
         self.direction_memory = direction_memory
         self.directions: ExampleMemory | None = None
-        # One that does not tell waits for `build`.
+        # One that does not tell, or takes images of any size, waits for `build`.
         shape = getattr(classifier, "input_shape", None) if classifier.built else None
-        if shape is not None:
+        if shape is not None and None not in shape[1:]:
             self._make_directions(shape)
 
     def max_eps(self, image_shape: Sequence[int]) -> float:

@@ -300,6 +300,8 @@ def test_stronger_attack_never_finds_a_higher_linear_loss(problem):
         ({"eps": np.zeros(3)}, r"\[batch\] = \[2\]"),
         ({"norm": "l7"}, r"norm='l7'"),
         ({"num_steps": -1}, r"num_steps=-1"),
+        ({"step_size": -0.1}, r"step_size=-0.1"),
+        ({"step_size": np.asarray([0.1, np.nan])}, r"Invalid `step_size`.*nan"),
     ],
 )
 def test_bad_arguments_are_named(arguments, message):

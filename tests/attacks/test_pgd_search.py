@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mma_tf.attacks import PGD, search
+from mma_tf.attacks import PGD, AnPGD, search
 from mma_tf.attacks.iterative import Problem
 from mma_tf.noise import seeds_of
 from tests.norms.test_norms import sizes
@@ -83,3 +83,15 @@ def test_stopped_early_it_returns_the_first_error_and_else_the_last():
     )
     assert 0.6 <= np.mean(first.images) < np.mean(last.images)
     np.testing.assert_allclose(last.images, 0.8)
+
+
+@pytest.mark.parametrize("kind", [PGD, AnPGD])
+def test_steps_that_lead_back_are_refused(kind):
+    with pytest.raises(ValueError, match=r"step_size_factor=-1"):
+        kind("linf", step_size_factor=-1.0)
+
+
+def test_an_attack_without_steps_is_refused():
+    images = np.full([2, 8], 0.5)
+    with pytest.raises(ValueError, match=r"PGD\(.*num_steps=-1"):
+        search(PGD("linf", num_steps=-1), lambda x: x, images, [0, 0], eps=0.1)

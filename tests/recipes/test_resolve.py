@@ -2,7 +2,8 @@
 
 import pytest
 
-from mma_tf.recipes.resolve import resolve, to_command
+from mma_tf.recipes.resolve import comparison_recipe, resolve, to_command
+from tests.recipes.commands import recipe_of
 
 
 def derive(image_shape, num_train=20_000):
@@ -62,3 +63,34 @@ def test_a_shorter_training_lowers_its_learning_rate_sooner():
 def test_the_command_of_a_shorter_training_gives_its_recipe_again(steps):
     found = resolve("cifar10", "l2", overrides={"train_steps": steps}).recipe
     assert "--learning_rate_steps" not in to_command(found)
+
+
+def test_what_the_user_did_not_set_gives_way_to_what_the_user_set():
+    own = {"recipe": "fast", "attack_steps": 4, "train_steps": 150}
+    found = resolve("mnist", "linf", overrides=own)
+    assert found.recipe.first_attack_steps == 4
+    assert 0 <= found.recipe.warmup_steps < 150
+    for told in ("as attack_steps is 4", "as train_steps is 150"):
+        assert any(told in note for note in found.notes)
+    assert recipe_of(to_command(found.recipe)) == found.recipe
+
+
+@pytest.mark.parametrize(
+    ("dataset", "overrides"),
+    [
+        ("digits", {}),
+        ("digits", {"step_decay": True, "hinge": False, "start_queries": 3}),
+        ("digits", {"search_steps": 0, "compare_steps": 70}),
+        ("mnist", {"recipe": "fast", "compare_steps": 500}),
+    ],
+)
+def test_the_comparison_is_a_run_that_a_command_can_repeat(dataset, overrides):
+    clean = comparison_recipe(resolve(dataset, "linf", overrides=overrides).recipe)
+    assert clean.method == "standard"
+    assert recipe_of(to_command(clean)) == clean
+
+
+def test_the_comparison_lowers_its_learning_rate_in_time():
+    own = {"train_steps": 4000, "compare_steps": 1000}
+    clean = comparison_recipe(resolve("digits", "linf", overrides=own).recipe)
+    assert (clean.train_steps, clean.learning_rate_steps) == (1000, (750,))

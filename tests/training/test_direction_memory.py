@@ -145,3 +145,22 @@ def test_directions_are_kept_with_the_margins_or_not_at_all(changes):
     settings = {"num_examples": 8, "direction_memory": True, **changes}
     with pytest.raises(ValueError, match="memory of margins"):
         MMAModel(small_network(), norm="linf", d_max=0.2, **settings)
+
+
+def test_a_classifier_of_images_of_any_size_learns_the_size_when_it_is_built():
+    keras.utils.set_random_seed(0)
+    layers = [
+        keras.Input((None, None, 1)),
+        keras.layers.Conv2D(8, 3, activation="relu"),
+        keras.layers.GlobalMaxPooling2D(),
+        keras.layers.Dense(3),
+    ]
+    network = keras.Sequential(layers)
+    images, labels = mixed_batch(network, 12)
+    model = make(network, num_examples=12, direction_memory=True)
+    model.build((None, *images.shape[1:]))
+    model.compile(sgd(0.0))
+    data = indexed(images, labels, batch_size=12)
+    model.fit(data, shuffle=False, verbose=0)
+    assert model.directions.kept.shape == images.shape
+    assert np.any(model.directions.kept.numpy())

@@ -471,6 +471,7 @@ def test_any_keras_classifier_and_any_callback():
         ({"search_steps": 0, "fixed_eps": 0.3}, r"fixed_eps=0.3"),
         ({"first_attack_steps": 4, "ramp_steps": 9}, r"first_attack_steps=4"),
         ({"max_eps_factor": 1.0}, r"max_eps_factor=1.0"),
+        ({"step_size_factor": -1.0}, r"step_size_factor=-1.0"),
         ({"weight_decay": -1.0}, r"weight_decay=-1.0"),
         ({"label_smoothing": 1.0}, r"label_smoothing=1.0"),
     ],
