@@ -1,6 +1,7 @@
 """Files and folders that are there whole, or not at all."""
 
 import contextlib
+import errno
 import hashlib
 import os
 import pathlib
@@ -59,8 +60,7 @@ def replace_directory(path: pathlib.Path) -> Iterator[pathlib.Path]:
     If filling fails, `path` stays as it was. `recover_directory` mends what a kill
     between the two renames leaves.
     """
-    partial = path.with_name(path.name + _PARTIAL)
-    previous = path.with_name(path.name + _PREVIOUS)
+    partial, previous = _beside(path)
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
@@ -81,11 +81,22 @@ def replace_directory(path: pathlib.Path) -> Iterator[pathlib.Path]:
 
 def recover_directory(path: pathlib.Path) -> None:
     """Puts back the folder that an interrupted `replace_directory` moved aside."""
-    previous = path.with_name(path.name + _PREVIOUS)
+    partial, previous = _beside(path)
     if previous.exists() and not path.exists():
         previous.rename(path)
     shutil.rmtree(previous, ignore_errors=True)
-    shutil.rmtree(path.with_name(path.name + _PARTIAL), ignore_errors=True)
+    shutil.rmtree(partial, ignore_errors=True)
+
+
+def _beside(path: pathlib.Path) -> tuple[pathlib.Path, pathlib.Path]:
+    """Returns where the new folder is made, and where the old one is moved to.
+
+    No folder of a user's has such a name, so none is removed for it.
+    """
+    return (
+        path.with_name(f".{path.name}{_PARTIAL}"),
+        path.with_name(f".{path.name}{_PREVIOUS}"),
+    )
 
 
 def sha256_of(path: pathlib.Path) -> str:
@@ -93,10 +104,20 @@ def sha256_of(path: pathlib.Path) -> str:
 
     Args:
         path: A file, which is known by its bytes whatever it is called, or a folder.
+
+    Raises:
+        FileNotFoundError: If there is nothing at `path`.
     """
+    if not path.exists():
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
     digest = hashlib.sha256()
-    files = [path] if path.is_file() else sorted(path.rglob("*"))
-    for file in files:
+    # What a link leads to is part of the model that TensorFlow loads.
+    found = (
+        pathlib.Path(folder, name)
+        for folder, _, names in os.walk(path, followlinks=True)
+        for name in names
+    )
+    for file in [path] if path.is_file() else sorted(found):
         # TensorFlow's fingerprint of a SavedModel differs from one saving to the next.
         if not file.is_file() or file.name == "fingerprint.pb":
             continue

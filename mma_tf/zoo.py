@@ -8,10 +8,12 @@ the card tells the command that makes it.
 import difflib
 import json
 import pathlib
+import shlex
+from collections.abc import Mapping
 from typing import Any
 
 from mma_tf.errors import UserError
-from mma_tf.files import write_text_atomically
+from mma_tf.files import sha256_of, write_text_atomically
 
 FOLDER = pathlib.Path(__file__).resolve().parents[1] / "models"
 CARD = "card.json"
@@ -25,7 +27,9 @@ def card_names(folder: pathlib.Path | None = None) -> list[str]:
         folder: Of the models; by default that of the checkout.
     """
     folder = FOLDER if folder is None else folder
-    return sorted(path.parent.name for path in folder.glob(f"*/{CARD}"))
+    # One with a dot in front is being made, or was when its maker was killed.
+    names = (path.parent.name for path in folder.glob(f"*/{CARD}"))
+    return sorted(name for name in names if not name.startswith("."))
 
 
 def model_names(folder: pathlib.Path | None = None) -> list[str]:
@@ -46,17 +50,40 @@ def find_in_zoo(name: str, folder: pathlib.Path | None = None) -> pathlib.Path |
         folder: Of the models; by default that of the checkout.
 
     Raises:
-        UserError: If there is its card, but not the model itself.
+        UserError: If there is its card, but not the model itself, or another model.
     """
     folder = FOLDER if folder is None else folder
     if name not in card_names(folder):
         return None
-    if (folder / name / SAVED_MODEL).is_dir():
-        return folder / name
-    raise UserError(
-        f"Invalid `--model`: {name} is not kept with the checkout; train it by "
-        f"{read_card(name, folder)['command']} and give the run directory."
-    )
+    card = read_card(name, folder)
+    if not (folder / name / SAVED_MODEL).is_dir():
+        raise UserError(
+            f"Invalid `--model`: {name} is not kept with the checkout; train it by "
+            f"{card['command']} and give the run directory."
+        )
+    check_weights(name, card, folder)
+    return folder / name
+
+
+def check_weights(
+    name: str, card: Mapping[str, Any], folder: pathlib.Path | None = None
+) -> None:
+    """Checks that a model is the one that its card is about, if it is kept at all.
+
+    Args:
+        name: Of the model.
+        card: Of the model.
+        folder: Of the models; by default that of the checkout.
+
+    Raises:
+        UserError: If it is another one.
+    """
+    path = (FOLDER if folder is None else folder) / name / SAVED_MODEL
+    if path.is_dir() and sha256_of(path) != card["sha256"]:
+        raise UserError(
+            f"Invalid model: {path} is not the one that {CARD} beside it is about; "
+            "restore both with git, or publish the model again."
+        )
 
 
 def short_path(path: pathlib.Path) -> str:
@@ -83,13 +110,23 @@ def read_card(name: str, folder: pathlib.Path | None = None) -> dict[str, Any]:
             f"Invalid model: {path} cannot be read ({error}); restore it with git, or "
             "publish the model again."
         ) from error
-    needed = ("command", "sha256", "training", "input", "class_names")
-    if not isinstance(card, dict) or any(key not in card for key in needed):
+    if not _is_card(card):
         raise UserError(
             f"Invalid model: {path} is no card of this program; publish the model "
             "again."
         )
     return card
+
+
+def _is_card(card: Any) -> bool:
+    """Returns whether all is there that others rely on."""
+    try:
+        shlex.split(card["command"])
+        parts = [card["training"], card["input"], card.get("recipe", {})]
+        known = isinstance(card["sha256"], str) and len(card["class_names"]) > 0
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return False
+    return known and all(isinstance(part, dict) for part in parts)
 
 
 def write_card(name: str, card: dict[str, Any], folder: pathlib.Path) -> None:

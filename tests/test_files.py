@@ -94,7 +94,7 @@ def test_a_failure_while_filling_leaves_the_old_folder(error, tmp_path):
 
 def test_what_an_earlier_failure_left_does_not_get_into_the_next(tmp_path):
     path = tmp_path / "best"
-    left = tmp_path / "best.partial"
+    left = tmp_path / ".best.partial"
     make_folder(left, "of a killed process")
     with replace_directory(path) as partial:
         assert names(partial) == []
@@ -126,8 +126,8 @@ def test_a_failed_rename_loses_nothing(failing, tmp_path, monkeypatch):
 
 def test_recovery_after_a_kill_between_the_renames(tmp_path):
     path = tmp_path / "best"
-    make_folder(tmp_path / "best.previous", "old")
-    make_folder(tmp_path / "best.partial", "new")
+    make_folder(tmp_path / ".best.previous", "old")
+    make_folder(tmp_path / ".best.partial", "new")
     recover_directory(path)
     assert (path / "model").read_text() == "old"
     assert names(tmp_path) == ["best"]
@@ -136,7 +136,7 @@ def test_recovery_after_a_kill_between_the_renames(tmp_path):
 def test_recovery_after_a_kill_before_the_old_folder_was_removed(tmp_path):
     path = tmp_path / "best"
     make_folder(path, "new")
-    make_folder(tmp_path / "best.previous", "old")
+    make_folder(tmp_path / ".best.previous", "old")
     recover_directory(path)
     assert (path / "model").read_text() == "new"
     assert names(tmp_path) == ["best"]

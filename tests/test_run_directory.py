@@ -108,7 +108,7 @@ def test_the_results_of_a_finished_run_are_never_given_for_other_flags(run):
 
 
 def test_opening_mends_an_export_that_was_cut_short(run):
-    previous = run.path / "best.previous"
+    previous = run.path / ".best.previous"
     previous.mkdir()
     (previous / "classifier.json").write_text("{}")
     run.open(FLAGS)

@@ -5,6 +5,7 @@ import json
 import pathlib
 import shlex
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -236,6 +237,8 @@ def _check_record(
         )
     try:
         pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
+        # Not every folder that is there takes a file.
+        tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
         raise UserError(
             f"Invalid `--record`: expected a folder that can be written. Received: "
@@ -245,7 +248,10 @@ def _check_record(
     recorded = read_records(pathlib.Path(folder))
     known += [(record.model, record.about["sha256"]) for record in recorded]
     for path, name in names.items():
-        if any(other == name and sha256 != hashes[path] for other, sha256 in known):
+        if any(
+            clean_name(other) == clean_name(name) and sha256 != hashes[path]
+            for other, sha256 in known
+        ):
             raise UserError(
                 f"Invalid `--record`: the name {name} is another model's, in models/ "
                 f"or {folder}. Received: --model={path} (rename its folder, remove "

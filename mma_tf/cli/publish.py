@@ -1,6 +1,7 @@
 """The command `bin/publish`: from a finished run to a model with a card."""
 
 import pathlib
+import re
 import sys
 from collections.abc import Sequence
 
@@ -66,11 +67,12 @@ def _main(arguments: Sequence[str]) -> int:
         )
     run = pathlib.Path(values.run_dir)
     name = values.name or run.resolve().name
-    is_folder = pathlib.PurePath(name).name == name and not name.startswith(".")
-    if not is_folder or name in ("best", "last", zoo.SAVED_MODEL):
+    is_plain = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name)
+    if not is_plain or name in ("best", "last", zoo.SAVED_MODEL):
         raise UserError(
-            "Invalid `--name`: expected a name for a folder, without a slash, and not "
-            f"one that a run's parts have. Received: --name={name}"
+            "Invalid `--name`: expected a name of letters from a to z, digits and .-_ "
+            "that begins with one of the first two, and not one that a run's parts "
+            f"have. Received: --name={name}"
         )
     folder = pathlib.Path(values.models_dir or zoo.FOLDER) / name
     _check_place(folder, run, replaces=values.replace)

@@ -63,11 +63,12 @@ def _main(arguments: Sequence[str]) -> int:
                 f"--{name}={path}"
             )
     import_tensorflow()
-    from mma_tf.published.render import render, unshown
+    from mma_tf.published.render import render, unfound, unshown
 
+    results, models = pathlib.Path(values.results_dir), pathlib.Path(values.models_dir)
     changed = render(
-        results=pathlib.Path(values.results_dir),
-        models=pathlib.Path(values.models_dir),
+        results=results,
+        models=models,
         readme=pathlib.Path(values.readme),
         is_check=values.check,
     )
@@ -76,11 +77,12 @@ def _main(arguments: Sequence[str]) -> int:
             f"Out of date: {', '.join(map(str, changed))}; run bin/results to mend it."
         )
     for path in changed:
-        print(f"Brought up to date: {path}")
+        print(f"{'Brought up to date' if path.exists() else 'Removed'}: {path}")
     if not changed:
         print("All is up to date.")
-    nowhere = unshown(pathlib.Path(values.results_dir))
-    if nowhere:
+    if missing := unfound(results, models):
+        print(f"Named in plan.json, with nothing to show: {', '.join(missing)}")
+    if nowhere := unshown(results):
         print(f"Shown nowhere, as plan.json does not name them: {', '.join(nowhere)}")
     return 0
 

@@ -35,7 +35,7 @@ from mma_tf.models.inference import (
     inference_logits_fn,
 )
 from mma_tf.noise import fold_in
-from mma_tf.types import LogitsFn, NormName
+from mma_tf.types import LogitsFn, NormName, Tensor
 
 # Of the examples, for the sanity checks.
 _NUM_CHECKED = 250
@@ -241,20 +241,30 @@ def _checks(
         seed=seed,
     )
     checks.append(suite_checks.left_the_ball(records.num_outside, records.num_denied))
-    found = None
     if eps:
         found = suite_checks.grid_does_not_fall(eps, records.robust, records.correct)
         checks += [found] if found else []
-        found = suite_checks.black_box_wins(run.results, len(subject.labels))
-        left = np.flatnonzero(records.robust[0])[: len(some)]
-        if found is None and has_gradient and len(left):
-            found = suite_checks.black_box_probe(
-                subject.logits_fn,
-                subject.fetch(left),
-                subject.labels[left],
-                norm=subject.norm,
-                eps=eps[0],
-                seed=seed,
+        wins = suite_checks.black_box_wins(run.results, len(subject.labels))
+        if not wins and has_gradient:
+            wins = _probes(subject, records.robust, seed)
+        checks += wins
+    return checks
+
+
+def _probes(subject: Subject, robust: np.ndarray, seed: Tensor) -> list[Check]:
+    """Returns what a short black-box attack finds at each radius."""
+    checks = []
+    for eps, left in zip(subject.eps, robust, strict=True):
+        index = np.flatnonzero(left)[: min(_NUM_CHECKED, subject.batch_size)]
+        if len(index):
+            checks.append(
+                suite_checks.black_box_probe(
+                    subject.logits_fn,
+                    subject.fetch(index),
+                    subject.labels[index],
+                    norm=subject.norm,
+                    eps=eps,
+                    seed=seed,
+                )
             )
-        checks += [found] if found else []
     return checks

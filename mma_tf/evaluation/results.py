@@ -58,6 +58,7 @@ class Check:
         found: What was seen, in a sentence.
         meaning: What it means for the figures.
         advice: What to do.
+        eps: The radius whose figure it is about, None for all of them.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Check:
     found: str
     meaning: str
     advice: str
+    eps: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)

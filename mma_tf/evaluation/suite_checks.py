@@ -49,7 +49,7 @@ def grid_does_not_fall(
     )
 
 
-def black_box_wins(stages: Sequence[StageResult], num_examples: int) -> Check | None:
+def black_box_wins(stages: Sequence[StageResult], num_examples: int) -> list[Check]:
     """Returns whether attacks without gradients broke what those with them left.
 
     Args:
@@ -57,18 +57,25 @@ def black_box_wins(stages: Sequence[StageResult], num_examples: int) -> Check | 
         num_examples: How many were judged.
 
     Returns:
-        None where not both kinds were made.
+        One check for each radius; none where not both kinds were made.
     """
-    white = any(stage.backward_passes and stage.source is None for stage in stages)
-    black = [s for s in stages if not s.backward_passes and s.source is None]
-    if not white or not black:
-        return None
-    worst = max(black, key=lambda stage: stage.num_fooled)
-    return _black_box_check(
-        worst.num_fooled / num_examples,
-        f"{worst.name} at eps {worst.eps:.4g} broke {worst.num_fooled} of "
-        f"{num_examples} images that the attacks with gradients left right.",
-    )
+    own = [stage for stage in stages if stage.source is None]
+    if not any(stage.backward_passes for stage in own):
+        return []
+    worst: dict[float, StageResult] = {}
+    for stage in own:
+        if not stage.backward_passes and stage.eps is not None:
+            so_far = worst.setdefault(stage.eps, stage)
+            worst[stage.eps] = max(so_far, stage, key=lambda s: s.num_fooled)
+    return [
+        _black_box_check(
+            stage.num_fooled / num_examples,
+            f"{stage.name} at eps {eps:.4g} broke {stage.num_fooled} of the "
+            f"{stage.num_attacked} images that the attacks before it left right.",
+            eps,
+        )
+        for eps, stage in worst.items()
+    ]
 
 
 def black_box_probe(
@@ -103,12 +110,14 @@ def black_box_probe(
         broken / len(images),
         f"Square with {_PROBE_QUERIES} queries at eps {eps:.4g} broke {broken} of "
         f"{len(images)} images that the suite left right (not counted in its figures).",
+        eps,
     )
 
 
-def _black_box_check(share: float, found: str) -> Check:
+def _black_box_check(share: float, found: str, eps: float) -> Check:
     return Check(
         name="black-box attacks add nothing",
+        eps=eps,
         flagged=share > _BLACK_BOX_GAIN,
         found=found,
         meaning=(

@@ -151,7 +151,9 @@ def _training_cost(
             **_look(at),
         )
     axes.set_xlabel("processor hours of training (all cores together)")
-    axes.set_ylabel("average margin on the validation images (upper bound)")
+    axes.set_ylabel(
+        "average margin on validation images\n(upper bound, cut off where search ends)"
+    )
     return drawn
 
 

@@ -7,11 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mma_tf.errors import UserError, reason_of
+from mma_tf.evaluation.suites import SUITES
 from mma_tf.recipes.quantities import parse_number
 
 PLAN = "plan.json"
 KINDS = ("robust_accuracy", "margins", "training_cost")
 SHOWN = ("evaluations", "validations")
+NORMS = ("linf", "l2")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,10 +111,10 @@ def read_plan(folder: pathlib.Path) -> Plan:
         published = {
             name: Published(
                 label=part["label"],
-                clean=part.get("clean"),
+                clean=None if part.get("clean") is None else _share(part["clean"]),
                 robust=tuple(
                     # A radius may be written as 8/255.
-                    (suite, parse_number(str(eps)), float(accuracy))
+                    (suite, parse_number(str(eps)), _share(accuracy))
                     for suite, eps, accuracy in part["robust"]
                 ),
             )
@@ -122,10 +124,10 @@ def read_plan(folder: pathlib.Path) -> Plan:
             tables=tuple(
                 TablePlan(
                     dataset=part["dataset"],
-                    norm=part["norm"],
+                    norm=_known(part["norm"], "norm", NORMS),
                     mark=part["mark"],
                     shows=_known(part.get("shows", SHOWN[0]), "shows", SHOWN),
-                    models=tuple(part["models"]),
+                    models=_names(part["models"]),
                     published=_named(published, part),
                 )
                 for part in contents["tables"]
@@ -133,12 +135,12 @@ def read_plan(folder: pathlib.Path) -> Plan:
             pictures=tuple(
                 PicturePlan(
                     dataset=part["dataset"],
-                    norm=part["norm"],
-                    name=part["name"],
+                    norm=_known(part["norm"], "norm", NORMS),
+                    name=_file_name(part["name"]),
                     kind=_known(part["kind"], "kind", KINDS),
                     title=part["title"],
-                    models=tuple(part["models"]),
-                    suite=part.get("suite", ""),
+                    models=_names(part["models"]),
+                    suite=_suite(part),
                     published=_named(published, part),
                 )
                 for part in contents["pictures"]
@@ -155,6 +157,31 @@ def _known(value: str, name: str, known: Sequence[str]) -> str:
     if value not in known:
         raise ValueError(f"{name} {value!r} is none of {', '.join(known)}")
     return value
+
+
+def _suite(part: Mapping[str, Any]) -> str:
+    if part["kind"] == "training_cost":
+        return ""
+    return _known(part["suite"], "suite", SUITES)
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        raise ValueError(f"models {value!r} is no list of names")
+    return tuple(value)
+
+
+def _file_name(value: str) -> str:
+    if pathlib.PurePath(value).name != value:
+        raise ValueError(f"name {value!r} is no name of a file")
+    return value
+
+
+def _share(value: Any) -> float:
+    share = float(value)
+    if not 0 <= share <= 1:
+        raise ValueError(f"accuracy {value!r} is not from 0 to 1")
+    return share
 
 
 def _named(

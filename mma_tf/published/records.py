@@ -81,11 +81,28 @@ class Record:
         sources = self.contents["sources"]
         return f"{suite} from {_digest(sources)}" if sources else suite
 
+    def doubts(self, eps: float | None = None) -> tuple[str, ...]:
+        """Returns what the sanity checks found that gives reason for doubt.
+
+        Args:
+            eps: The radius of the figure to be doubted; None for all figures.
+        """
+        return tuple(
+            check["found"]
+            for check in self.about["sanity_checks"]
+            if check["flagged"] and (eps is None or check.get("eps") in (None, eps))
+        )
+
     @property
-    def doubts(self) -> tuple[str, ...]:
-        """What was found by the sanity checks that give reason for doubt."""
-        checks = self.about["sanity_checks"]
-        return tuple(check["found"] for check in checks if check["flagged"])
+    def examples(self) -> str:
+        """What tells the images apart that were judged."""
+        return str(self.contents["data"].get("examples_sha256"))
+
+    @property
+    def attacks(self) -> list[dict[str, Any]]:
+        """The attacks in their order, and the accuracy that each of them left."""
+        names = ("name", "eps", "num_passes", "parameters", "accuracy")
+        return [{n: attack[n] for n in names} for attack in self.about["attacks"]]
 
     def is_of(self, dataset: str, norm: str) -> bool:
         """Returns whether it is of a dataset's test images and a norm."""
@@ -107,10 +124,10 @@ class Record:
                 eps=part["eps"],
                 eps_text=part["eps_text"],
                 num_examples=self.num_examples,
-                accuracy=part["accuracy"],
-                interval=tuple(part["interval_95"]),
+                accuracy=float(part["accuracy"]),
+                interval=(float(part["interval_95"][0]), float(part["interval_95"][1])),
                 record=self.name,
-                doubts=self.doubts if part["eps"] else (),
+                doubts=self.doubts(part["eps"]) if part["eps"] else (),
             )
             for part in found
         ]
@@ -183,14 +200,24 @@ def _read(path: pathlib.Path) -> Record:
     try:
         (about,) = contents["models"]
         record = Record(path.stem, about["name"], contents)
-        record.figures()
-        record.is_of("", "")
-    except (KeyError, TypeError, ValueError) as error:
+        _check_parts(record)
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         raise UserError(
             f"Invalid record: {path} lacks a part ({type(error).__name__}: {error}); "
             "restore it with git, or evaluate again."
         ) from error
     return record
+
+
+def _check_parts(record: Record) -> None:
+    """Looks once at all that others look at."""
+    record.figures()
+    record.is_of("", "")
+    _ = record.attacks, record.doubts(), record.examples, record.suite
+    _ = record.about["sha256"], record.about["seed"]
+    if record.contents["suite"] == "margins":
+        bins = record.about["margin_histogram"]
+        _ = record.about["margins"], float(bins["highest"]), len(bins["counts"])
 
 
 def _digest(sources: Mapping[str, Any]) -> str:

@@ -16,7 +16,7 @@ from mma_tf.published.plan import PicturePlan, Plan, TablePlan, read_plan
 from mma_tf.published.records import Record, read_records
 from mma_tf.published.tables import model_table, validation_table
 from mma_tf.report.drawing import NOTE, png_bytes
-from mma_tf.zoo import CARD, card_names, read_card, write_card
+from mma_tf.zoo import CARD, card_names, check_weights, read_card, write_card
 
 
 def render(
@@ -39,8 +39,8 @@ def render(
 
     Raises:
         UserError: If a record, card, plan or mark is missing or damaged, or a record
-            was made of other weights than the model of its name has; then nothing has
-            been written.
+            was made of other weights than the model of its name has, or of other
+            images than its neighbours in a table; then nothing has been written.
         OSError: If a file cannot be written; the old one is then as it was.
     """
     plan = read_plan(results)
@@ -102,12 +102,31 @@ def unshown(results: pathlib.Path) -> list[str]:
     ]
 
 
+def unfound(results: pathlib.Path, models: pathlib.Path) -> list[str]:
+    """Returns the names in the plan of which there is nothing to show.
+
+    Args:
+        results: Folder of the records and of plan.json.
+        models: Folder of the models.
+
+    Raises:
+        UserError: If a record or the plan is missing or damaged.
+    """
+    plan = read_plan(results)
+    known = {*card_names(models), *(r.model for r in read_records(results))}
+    parts: list[TablePlan | PicturePlan] = [*plan.tables, *plan.pictures]
+    named = [name for part in parts for name in part.models]
+    return [name for name in dict.fromkeys(named) if name not in known]
+
+
 def _check_weights(
     records: Sequence[Record],
     cards: Mapping[str, Mapping[str, Any]],
     models: pathlib.Path,
 ) -> None:
     """Raises UserError where one name stands for several models."""
+    for name, card in cards.items():
+        check_weights(name, card, models)
     known = {n: (card["sha256"], str(models / n)) for n, card in cards.items()}
     for record in records:
         sha256 = record.about["sha256"]
@@ -125,13 +144,7 @@ def _figures(name: str, records: Sequence[Record]) -> list[dict[str, Any]]:
         if record.model != name:
             continue
         about, data = record.about, record.contents["data"]
-        attacks = [
-            {
-                key: attack[key]
-                for key in ("name", "eps", "num_passes", "parameters", "accuracy")
-            }
-            for attack in about["attacks"]
-        ]
+        attacks = record.attacks
         origin = {
             "dataset": data.get("dataset"),
             "split": data.get("split"),
@@ -158,7 +171,7 @@ def _figures(name: str, records: Sequence[Record]) -> list[dict[str, Any]]:
                     "suite": record.suite,
                     "norm": record.contents["norm"],
                     "margins": about["margins"],
-                    "doubts": list(record.doubts),
+                    "doubts": list(record.doubts()),
                     "attacks": attacks,
                     **origin,
                 }

@@ -28,8 +28,16 @@ def model_table(
         plan: Which models, and what was published besides.
         records: Of any models; those of one model are of the same weights.
         cards: Of the models, by name; where there is none, cost is left out.
+
+    Raises:
+        UserError: If two of the records are of as many, but other images.
     """
-    records = [record for record in records if record.is_of(plan.dataset, plan.norm)]
+    records = [
+        record
+        for record in records
+        if record.is_of(plan.dataset, plan.norm) and record.model in plan.models
+    ]
+    _check_examples(records)
     rows: dict[tuple[str, int], dict[Column, Figure]] = {}
     for model in plan.models:
         figures = [f for r in records if r.model == model for f in r.figures()]
@@ -58,12 +66,24 @@ def model_table(
             ]
         )
     notes = dict.fromkeys(
-        f"{_MARK} `{model}`: {doubt}"
+        f"{_MARK} `{model}`, {figure.suite}: {doubt}"
         for (model, _), figures_of in rows.items()
         for figure in figures_of.values()
         for doubt in figure.doubts
     )
     return "\n\n".join([table([header, *lines]), *notes])
+
+
+def _check_examples(records: Sequence[Record]) -> None:
+    """Raises UserError where figures of other images would be held side by side."""
+    known: dict[int, Record] = {}
+    for record in records:
+        first = known.setdefault(record.num_examples, record)
+        if record.examples != first.examples:
+            raise UserError(
+                f"Invalid record: {record.name} is of other images than {first.name}, "
+                "beside which its figures would stand; evaluate on the same images."
+            )
 
 
 def validation_table(plan: TablePlan, cards: Mapping[str, Mapping[str, Any]]) -> str:
@@ -101,6 +121,10 @@ def validation_table(plan: TablePlan, cards: Mapping[str, Mapping[str, Any]]) ->
         lines.append([f"`{model}`", f"`{code(flags)}`" if flags else ABSENT, *cells])
     notes = [f"{attack}." for attack in attacks]
     if lines:
+        notes.append(
+            "Average margin: found by a line search from that radius on, margins "
+            "beyond `--max_eps_factor` times `--dmax` counting as that; an upper bound."
+        )
         notes.append(f"The flags are those besides `{code(shlex.join(shared))}`.")
     header = [
         "model",

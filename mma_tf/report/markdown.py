@@ -119,11 +119,12 @@ def _margins(evaluations: Sequence[Evaluation]) -> str:
 
 
 def _doubt_summary(evaluations: Sequence[Evaluation]) -> list[str]:
-    lines = [
+    # A check of several radii is told once.
+    lines = dict.fromkeys(
         f"- `{code(evaluation.model)}`: {escaped(check.name)}"
         for evaluation in evaluations
         for check in evaluation.warnings
-    ]
+    )
     if not lines:
         return ["No sanity check gives reason for doubt."]
     # One block: a list that blank lines tear apart is set with gaps.

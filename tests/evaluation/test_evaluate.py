@@ -445,6 +445,15 @@ class TestSanityChecks:
         assert "black-box attacks add nothing" in flags_of(found)
         assert "more eps lowers accuracy" in flags_of(found)
 
+    @pytest.mark.parametrize("suite", ["quick", "autoattack"])
+    def test_each_radius_meets_a_black_box_attack(self, network, suite):
+        images, labels = random_examples(np.random.default_rng(0), 12)
+        found = self.judge(
+            network, suite=suite, eps=[0.01, 0.02], images=images, labels=labels
+        )
+        checks = [c for c in found.checks if c.name == "black-box attacks add nothing"]
+        assert [check.eps for check in checks] == [0.01, 0.02]
+
     def test_a_random_model_is_flagged(self, network):
         generator = tf.random.Generator.from_seed(0)
 

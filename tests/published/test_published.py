@@ -316,9 +316,88 @@ def test_doubts_of_the_sanity_checks_stand_beside_the_figures(checkout):
     assert "†" not in clean
     assert smaller[-1] == larger[-1] == "†"
     text = (checkout / "README.md").read_text()
-    assert "\n\n† `a`: Outputs lie in [0, 1].\n<!--" in text
+    assert "\n\n† `a`, autoattack: Outputs lie in [0, 1].\n<!--" in text
     figures = zoo.read_card("a", checkout / "models")["figures"]
     assert [len(f["doubts"]) for f in figures] == [0, 1, 1]
+
+
+def test_a_doubt_about_one_radius_marks_its_figure_alone(checkout):
+    checks = (make_check(flagged=True, eps=0.1), make_check(eps=0.05))
+    record(checkout / "results", "runs/a", checks=checks)
+    assert show(checkout) == 0
+    _, smaller, _, larger = figures_of(checkout, "a")
+    assert "†" not in smaller
+    assert larger[-1] == "†"
+
+
+def test_figures_of_other_images_do_not_stand_side_by_side(checkout, capsys):
+    images = {"data": {**CONTEXT["data"], "examples_sha256": "12" * 32}}
+    record(checkout / "results", "runs/a", context=images)
+    record(checkout / "results", "runs/b", context=images)
+    assert show(checkout) == 0
+    images = {"data": {**CONTEXT["data"], "examples_sha256": "34" * 32}}
+    record(checkout / "results", "runs/b", context=images)
+    assert show(checkout) == 2
+    assert "is of other images than a_digits" in capsys.readouterr().err
+
+
+def test_a_model_that_its_card_is_not_about_is_refused(checkout, capsys):
+    saved = checkout / "models" / "a" / "saved_model"
+    saved.mkdir()
+    (saved / "saved_model.pb").write_bytes(b"other")
+    assert show(checkout) == 2
+    assert "is not the one that card.json" in capsys.readouterr().err
+    with pytest.raises(UserError, match="is not the one"):
+        zoo.find_in_zoo("a", checkout / "models")
+
+
+def test_what_a_killed_publishing_left_is_no_model(checkout):
+    record(checkout / "results", "runs/a")
+    assert show(checkout) == 0
+    zoo.write_card(".b.previous", card("b"), checkout / "models")
+    assert zoo.card_names(checkout / "models") == ["a", "b"]
+    assert show(checkout, "--check") == 0
+
+
+def test_a_name_in_the_plan_with_nothing_to_show_is_told(checkout, capsys):
+    plan = json.dumps(PLAN).replace('["a", "b"]', '["a", "bb"]')
+    (checkout / "results" / "plan.json").write_text(plan)
+    record(checkout / "results", "runs/a")
+    assert show(checkout) == 0
+    assert "with nothing to show: bb" in capsys.readouterr().out
+
+
+def spoilt(part, value):
+    """Returns a plan with something that cannot be."""
+    plan = json.loads(json.dumps(PLAN))
+    plan["pictures"][0][part] = value
+    return json.dumps(plan)
+
+
+@pytest.mark.parametrize(
+    ("plan", "message"),
+    [
+        (spoilt("suite", "papr"), "suite 'papr' is none of"),
+        (spoilt("norm", "lnf"), "norm 'lnf' is none of"),
+        (spoilt("models", "a"), "'a' is no list of names"),
+        (spoilt("name", "../robust"), "is no name of a file"),
+        (json.dumps(PLAN).replace("0.9895", "98.95"), "98.95 is not from 0 to 1"),
+    ],
+)
+def test_a_slip_in_the_plan_is_named(checkout, plan, message, capsys):
+    (checkout / "results" / "plan.json").write_text(plan)
+    assert show(checkout) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("part", ["sha256", "seed", "attacks", "sanity_checks"])
+def test_a_record_that_lacks_a_part_is_named(checkout, part, capsys):
+    (path,) = record(checkout / "results", "runs/a")
+    contents = json.loads(path.read_text())
+    del contents["models"][0][part]
+    path.write_text(json.dumps(contents))
+    assert show(checkout) == 2
+    assert f"{path.name} lacks a part" in capsys.readouterr().err
 
 
 def test_attacks_that_are_no_match_have_columns_of_their_own(tmp_path):
@@ -434,6 +513,12 @@ def test_a_model_without_a_record_has_no_row_and_no_line(checkout):
         (lambda c: (c / "results" / "x_y.json").write_text("{}"), "evaluate again"),
         (lambda c: (c / "models" / "a" / "card.json").write_text("?"), "card.json"),
         (lambda c: (c / "models" / "a" / "card.json").write_text("[]"), "card.json"),
+        (
+            lambda c: (c / "models" / "a" / "card.json").write_text(
+                json.dumps(card("a", training=None))
+            ),
+            "card.json",
+        ),
         (
             lambda c: (c / "results" / "plan.json").write_text(
                 json.dumps(PLAN).replace('"margins"', '"pie"')
@@ -585,6 +670,8 @@ def test_a_network_of_the_users_own_is_built_without_its_file(
         (["--run_dir=nowhere"], "--run_dir=nowhere"),
         (["--run_dir=.", "--name=a/b"], "--name=a/b"),
         (["--run_dir=.", "--name=best"], "--name=best"),
+        (["--run_dir=.", "--name=.mine.previous"], "--name=.mine.previous"),
+        (["--run_dir=.", "--name=a|b"], "--name=a|b"),
         (["--run_dir=."], "expected a finished run"),
     ],
 )

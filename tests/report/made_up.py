@@ -10,13 +10,14 @@ SIZES = np.array([0.0] * 3 + [0.01 * (k + 1) for k in range(15)] + [np.inf] * 2)
 ATTACKS = ("apgd-ce", "square")
 
 
-def make_check(*, flagged=False):
+def make_check(*, flagged=False, eps=None):
     return Check(
         name="outputs are logits",
         flagged=flagged,
         found="Outputs lie in [0, 1].",
         meaning="A softmax saturates.",
         advice="Export the model without it.",
+        eps=eps,
     )
 
 
