@@ -120,7 +120,7 @@ def test_every_attack_with_parameters_and_costs():
     }
     [check] = model["sanity_checks"]
     assert check["flagged"] is False
-    assert set(check) == {"name", "flagged", "found", "meaning", "advice"}
+    assert set(check) == {"name", "flagged", "found", "meaning", "advice", "eps"}
 
 
 def test_margins_without_an_error_are_null():
