@@ -2,12 +2,7 @@
 
 import tensorflow as tf
 
-from mma_tf.attacks.arguments import (
-    as_images,
-    as_radii,
-    check_step_size,
-    frozen,
-)
+from mma_tf.attacks.arguments import as_images, as_radii, check_step_size, frozen
 from mma_tf.attacks.boundary_search import boundary_search
 from mma_tf.attacks.pgd import pgd
 from mma_tf.box import clip_to_box

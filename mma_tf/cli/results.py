@@ -63,7 +63,7 @@ def _main(arguments: Sequence[str]) -> int:
                 f"--{name}={path}"
             )
     import_tensorflow()
-    from mma_tf.published.render import render, unfound, unshown
+    from mma_tf.published.render import left_out, render
 
     results, models = pathlib.Path(values.results_dir), pathlib.Path(values.models_dir)
     changed = render(
@@ -80,9 +80,10 @@ def _main(arguments: Sequence[str]) -> int:
         print(f"{'Brought up to date' if path.exists() else 'Removed'}: {path}")
     if not changed:
         print("All is up to date.")
-    if missing := unfound(results, models):
+    missing, nowhere = left_out(results, models)
+    if missing:
         print(f"Named in plan.json, with nothing to show: {', '.join(missing)}")
-    if nowhere := unshown(results):
+    if nowhere:
         print(f"Shown nowhere, as plan.json does not name them: {', '.join(nowhere)}")
     return 0
 

@@ -4,16 +4,16 @@ import dataclasses
 import json
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
 from mma_tf.errors import UserError, reason_of
 from mma_tf.evaluation.suites import SUITES
 from mma_tf.recipes.quantities import parse_number
+from mma_tf.types import NormName
 
 PLAN = "plan.json"
 KINDS = ("robust_accuracy", "margins", "training_cost")
 SHOWN = ("evaluations", "validations")
-NORMS = ("linf", "l2")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,7 +124,7 @@ def read_plan(folder: pathlib.Path) -> Plan:
             tables=tuple(
                 TablePlan(
                     dataset=part["dataset"],
-                    norm=_known(part["norm"], "norm", NORMS),
+                    norm=_known(part["norm"], "norm", get_args(NormName)),
                     mark=part["mark"],
                     shows=_known(part.get("shows", SHOWN[0]), "shows", SHOWN),
                     models=_names(part["models"]),
@@ -135,7 +135,7 @@ def read_plan(folder: pathlib.Path) -> Plan:
             pictures=tuple(
                 PicturePlan(
                     dataset=part["dataset"],
-                    norm=_known(part["norm"], "norm", NORMS),
+                    norm=_known(part["norm"], "norm", get_args(NormName)),
                     name=_file_name(part["name"]),
                     kind=_known(part["kind"], "kind", KINDS),
                     title=part["title"],

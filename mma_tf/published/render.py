@@ -78,45 +78,39 @@ def render(
     return changed
 
 
-def unshown(results: pathlib.Path) -> list[str]:
-    """Returns the names of the records that no table and no picture shows.
-
-    Args:
-        results: Folder of the records and of plan.json.
-
-    Raises:
-        UserError: If a record or the plan is missing or damaged.
-    """
-    plan = read_plan(results)
-    shown: list[TablePlan | PicturePlan] = [
-        *(table for table in plan.tables if table.shows == "evaluations"),
-        *plan.pictures,
-    ]
-    return [
-        record.name
-        for record in read_records(results)
-        if not any(
-            record.model in part.models and record.is_of(part.dataset, part.norm)
-            for part in shown
-        )
-    ]
-
-
-def unfound(results: pathlib.Path, models: pathlib.Path) -> list[str]:
-    """Returns the names in the plan of which there is nothing to show.
+def left_out(
+    results: pathlib.Path, models: pathlib.Path
+) -> tuple[list[str], list[str]]:
+    """Returns what tables and pictures do not show, though one might think so.
 
     Args:
         results: Folder of the records and of plan.json.
         models: Folder of the models.
 
+    Returns:
+        The names in the plan that have neither card nor record, and those of the
+        records that no table and no picture shows.
+
     Raises:
         UserError: If a record or the plan is missing or damaged.
     """
-    plan = read_plan(results)
-    known = {*card_names(models), *(r.model for r in read_records(results))}
+    plan, records = read_plan(results), read_records(results)
     parts: list[TablePlan | PicturePlan] = [*plan.tables, *plan.pictures]
-    named = [name for part in parts for name in part.models]
-    return [name for name in dict.fromkeys(named) if name not in known]
+    named = dict.fromkeys(name for part in parts for name in part.models)
+    known = {*card_names(models), *(record.model for record in records)}
+    shown: list[TablePlan | PicturePlan] = [
+        *(table for table in plan.tables if table.shows == "evaluations"),
+        *plan.pictures,
+    ]
+    nowhere = [
+        record.name
+        for record in records
+        if not any(
+            record.model in part.models and record.is_of(part.dataset, part.norm)
+            for part in shown
+        )
+    ]
+    return [name for name in named if name not in known], nowhere
 
 
 def _check_weights(
