@@ -10,7 +10,7 @@ from mma_tf.errors import UserError
 from mma_tf.recipes.named import FAST, FAST_MMA, IMAGE_SHAPES, NAMED
 from mma_tf.recipes.quantities import format_length, format_number, format_value
 from mma_tf.recipes.schema import Recipe, field_default, field_infos, flag_name
-from mma_tf.recipes.validate import parts_missing, validate
+from mma_tf.recipes.validate import fields_unread, parts_missing, validate
 from mma_tf.types import NormName
 
 # Arguments of `resolve` in their own right.
@@ -33,7 +33,8 @@ class Resolution:
 
     Attributes:
         recipe: Valid.
-        notes: Sentences for the log: the recipe it derives from, the numbers chosen.
+        notes: Sentences for the log: the recipe it derives from, the numbers chosen,
+            and those of the user's that change nothing.
     """
 
     recipe: Recipe
@@ -118,10 +119,11 @@ def resolve(
                 f"there is no recipe for {dataset}. Received: None"
             )
         numbers, notes = _derive(dataset, norm, image_shape, num_train)
-    numbers, more_notes = _complete(numbers, overrides)
-    recipe = Recipe(dataset=dataset, norm=norm, recipe=base, method=method, **numbers)
+    completed, more_notes = _complete(numbers, overrides)
+    recipe = Recipe(dataset=dataset, norm=norm, recipe=base, method=method, **completed)
     validate(recipe, image_shape=image_shape)
-    return Resolution(recipe, (*notes, *more_notes))
+    notes += [*more_notes, *_notes_on_unread(recipe, numbers, overrides)]
+    return Resolution(recipe, tuple(notes))
 
 
 def _named(dataset: str, norm: str, method: str, base: str) -> dict[str, Any]:
@@ -163,6 +165,23 @@ def _complete(
             "since a search cannot start beyond dmax."
         )
     return numbers, notes
+
+
+def _notes_on_unread(
+    recipe: Recipe, numbers: Mapping[str, Any], overrides: Mapping[str, Any]
+) -> list[str]:
+    """Returns a sentence for each number of the user's own that nothing reads.
+
+    It is no mistake: the flagfile of a run has every number.
+    """
+    notes = []
+    for name, reasons in fields_unread(recipe).items():
+        others = {key: overrides[key] for key in overrides if key != name}
+        usual = _complete(numbers, others)[0].get(name, field_default(name))
+        if overrides.get(name, usual) != usual:
+            why = " and ".join(_flag(recipe, reason) for reason in reasons)
+            notes.append(f"{_flag(recipe, name)} changes nothing with {why}.")
+    return notes
 
 
 def _fitted_to_steps(

@@ -40,6 +40,17 @@ _MMA_ALONE = (
     "hinge",
     "search_share",
 )
+_ATTACKING = ("mma", "pgd", "pgdls", "trades")
+# Fields, with what another field has to be for anything to read them.
+_READ_IF: tuple[tuple[tuple[str, ...], str, tuple[object, ...]], ...] = (
+    (("depth", "width"), "network", ("wide_resnet",)),
+    (("kernel_init",), "network", ("small_cnn", "lenet5")),
+    (("momentum",), "optimizer", ("sgd",)),
+    (("ema_momentum",), "ema", (True,)),
+    (("trades_beta",), "method", ("trades",)),
+    (("clean_loss_coeff", "min_eps"), "method", ("mma",)),
+    (("attack_steps", "step_size_factor", "compare_steps"), "method", _ATTACKING),
+)
 _BELOW_ONE = ("momentum", "ema_momentum", "label_smoothing")
 # eps last: if it was not set it is test_eps, which is then the one to name.
 _LENGTHS = ("d_max", "min_eps", "test_eps", "eps")
@@ -52,6 +63,26 @@ def parts_missing(method: str) -> tuple[str, ...]:
     if method == "mma":
         return ()
     return (*_MMA_ALONE, "step_decay") if method == "standard" else _MMA_ALONE
+
+
+def fields_unread(recipe: Recipe) -> dict[str, tuple[str, ...]]:
+    """Returns the fields whose value changes nothing, each with those that are why.
+
+    Those that `validate` refuses for that reason are not among them.
+    """
+    unread: dict[str, tuple[str, ...]] = {
+        name: (reason,)
+        for names, reason, values in _READ_IF
+        for name in names
+        if getattr(recipe, reason) not in values
+    }
+    if recipe.method == "standard":
+        unread["eps"] = ("method",)
+    elif recipe.method == "mma":
+        # A search starts at min_eps; without one, the attack is of length eps.
+        idle = "min_eps" if recipe.search_steps == 0 else "eps"
+        unread[idle] = ("method", "search_steps")
+    return unread
 
 
 def validate(

@@ -65,6 +65,59 @@ def test_the_command_of_a_shorter_training_gives_its_recipe_again(steps):
     assert "--learning_rate_steps" not in to_command(found)
 
 
+@pytest.mark.parametrize(
+    ("method", "own", "idle", "why"),
+    [
+        ("mma", {"eps": 0.2}, "--eps=0.2", "--method=mma and --search_steps=10"),
+        (
+            "mma",
+            {"search_steps": 0, "min_eps": 0.2},
+            "--min_eps=0.2",
+            "--method=mma and --search_steps=0",
+        ),
+        ("pgd", {"trades_beta": 1.0}, "--trades_beta=1.0", "--method=pgd"),
+        (
+            "trades",
+            {"clean_loss_coeff": 1.0},
+            "--clean_loss_coeff=1.0",
+            "--method=trad",
+        ),
+        ("standard", {"attack_steps": 3}, "--attack_steps=3", "--method=standard"),
+        ("mma", {"momentum": 0.5}, "--momentum=0.5", "--optimizer=adam"),
+        ("mma", {"ema_momentum": 0.5}, "--ema_momentum=0.5", "--ema=false"),
+        ("mma", {"depth": 16}, "--depth=16", "--network=lenet5"),
+        (
+            "mma",
+            {"network": "mine.keras", "kernel_init": "he_normal"},
+            "--kernel_init=he_normal",
+            "--network=mine.keras",
+        ),
+    ],
+)
+def test_a_number_that_nothing_reads_is_told(method, own, idle, why):
+    notes = resolve("mnist", "linf", method, overrides=own).notes
+    (told,) = [note for note in notes if "changes nothing" in note]
+    assert told.startswith(f"{idle} changes nothing with {why}")
+
+
+@pytest.mark.parametrize(
+    ("method", "own"),
+    [
+        ("mma", {"search_steps": 0, "eps": 0.2, "clean_loss_coeff": 0.0}),
+        ("pgd", {"eps": 0.2, "attack_steps": 3}),
+        ("trades", {"trades_beta": 1.0}),
+        ("mma", {"optimizer": "sgd", "momentum": 0.5, "ema": True, "min_eps": 0.2}),
+        ("mma", {"network": "wide_resnet", "depth": 16, "width": 1}),
+        ("mma", {"recipe": "fast", "network": "wide_resnet"}),
+        # The numbers of a flagfile that are the recipe's own are no wish of the user's.
+        ("mma", {"eps": 0.3, "momentum": 0.9, "trades_beta": 6.0}),
+    ],
+)
+def test_of_numbers_that_are_read_or_not_the_users_nothing_is_said(method, own):
+    notes = resolve("mnist", "linf", method, overrides=own).notes
+    assert not any("changes nothing" in note for note in notes)
+
+
 def test_what_the_user_did_not_set_gives_way_to_what_the_user_set():
     own = {"recipe": "fast", "attack_steps": 4, "train_steps": 150}
     found = resolve("mnist", "linf", overrides=own)
