@@ -321,7 +321,7 @@ def _our_spsa(norm: NormName) -> tuple[Any, int]:
     attack = SPSA(
         norm,
         num_steps=settings.SPSA_STEPS,
-        num_samples=2 * settings.SPSA_PAIRS,
+        num_samples=settings.SPSA_PAIRS,
         delta=settings.SPSA_DELTA,
         learning_rate=settings.SPSA_LEARNING_RATE,
     )

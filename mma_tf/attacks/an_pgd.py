@@ -2,7 +2,13 @@
 
 import tensorflow as tf
 
-from mma_tf.attacks.arguments import as_images, as_radii, check_step_size, frozen
+from mma_tf.attacks.arguments import (
+    as_images,
+    as_labels,
+    as_radii,
+    check_step_size,
+    frozen,
+)
 from mma_tf.attacks.boundary_search import boundary_search
 from mma_tf.attacks.pgd import pgd
 from mma_tf.box import clip_to_box
@@ -63,8 +69,9 @@ def an_pgd(
     Raises:
         ValueError: If `norm` is unknown, a length is negative or of a wrong shape, or a
             number of steps or queries is negative, or if there are start queries and
-            images that are not `[batch, height, width, channels]`.
-        TypeError: If `images` are not floating.
+            images that are not `[batch, height, width, channels]`; or, outside of a
+            graph, if pixels or labels are out of range.
+        TypeError: If `images` are not floating, or `labels` not whole numbers.
 
     Reference: Ding et al., ICLR 2020 (arXiv 1812.02637), section 2. Differs from the
     authors' code: the search sees the classifier in inference mode, as PGD does, and
@@ -73,7 +80,7 @@ def an_pgd(
     geometry = get_norm(norm)
     check_step_size("step_size_factor", step_size_factor)
     logits_fn = frozen(logits_fn)
-    images = as_images(images)
+    images, labels = as_images(images), as_labels(labels)
     longest = as_radii("max_eps", max_eps, images, norm=geometry)
     radii = as_radii("initial_eps", initial_eps, images, norm=geometry)
     radii = tf.minimum(radii, longest)

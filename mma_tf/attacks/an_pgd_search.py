@@ -1,7 +1,7 @@
 """AN-PGD with restarts, each in the ball of the shortest error found so far."""
 
 import dataclasses
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import tensorflow as tf
 
@@ -57,6 +57,7 @@ class AnPGD:
     step_size_factor: float = 2.5
     num_search_steps: int = 15
     loss: str = "soft_logit_margin"
+    has_ball: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         check_step_size("step_size_factor", self.step_size_factor)

@@ -1,7 +1,7 @@
 """APGD: projected gradient ascent that finds its step sizes itself."""
 
 import dataclasses
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import tensorflow as tf
 
@@ -63,6 +63,7 @@ class APGD:
     loss: str = "cross_entropy"
     rho: float = 0.75
     forward_passes: int = dataclasses.field(default=1, init=False, repr=False)
+    has_ball: ClassVar[bool] = True
     backward_passes: int = dataclasses.field(default=1, init=False, repr=False)
 
     @property

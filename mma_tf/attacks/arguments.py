@@ -24,6 +24,8 @@ def as_images(images: TensorLike) -> Tensor:
     """Returns `images` as a floating tensor `[batch, ...]`, its dtype kept.
 
     Raises:
+        ValueError: If pixels are not in [0, 1]. A graph does not look: there they have
+            no value yet.
         TypeError: If the pixels are not floating point numbers.
     """
     images = tf.convert_to_tensor(images)
@@ -32,7 +34,38 @@ def as_images(images: TensorLike) -> Tensor:
             "Invalid `images`: expected floating point pixels in [0, 1]. "
             f"Received: dtype={images.dtype.name} (divide bytes by 255)"
         )
+    if tf.executing_eagerly() and images.shape.num_elements():
+        low, high = float(tf.reduce_min(images)), float(tf.reduce_max(images))
+        # Written so that NaN fails too.
+        if not (low >= 0 and high <= 1):
+            raise ValueError(
+                "Invalid `images`: expected pixels in [0, 1]. Received: pixels from "
+                f"{low:g} to {high:g} (divide bytes by 255)"
+            )
     return images
+
+
+def as_labels(labels: TensorLike) -> Tensor:
+    """Returns class numbers `[batch]` int32, `[batch, 1]` being taken for that.
+
+    Raises:
+        ValueError: If the shape is another one.
+        TypeError: If they are not whole numbers.
+    """
+    labels = tf.convert_to_tensor(labels)
+    if not labels.dtype.is_integer:
+        raise TypeError(
+            "Invalid `labels`: expected whole numbers. Received: "
+            f"dtype={labels.dtype.name}"
+        )
+    if labels.shape.rank == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.shape.rank not in (None, 1):
+        raise ValueError(
+            "Invalid `labels`: expected class numbers of shape [batch]. Received: "
+            f"shape={labels.shape} (of one-hot labels pass the argmax)"
+        )
+    return tf.cast(labels, tf.int32)
 
 
 def as_radii(name: str, values: PerExample, images: Tensor, *, norm: Norm) -> Tensor:

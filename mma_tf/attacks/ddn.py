@@ -1,7 +1,7 @@
 """DDN: the nearest misclassified point, direction and length apart; l2."""
 
 import dataclasses
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import tensorflow as tf
 
@@ -54,6 +54,7 @@ class DDN:
     loss: str = "cross_entropy"
     norm: NormName = dataclasses.field(default="l2", init=False)
     forward_passes: int = dataclasses.field(default=1, init=False, repr=False)
+    has_ball: ClassVar[bool] = False
     backward_passes: int = dataclasses.field(default=1, init=False, repr=False)
 
     @property

@@ -1,7 +1,7 @@
 """FAB: the nearest misclassified point, by projections onto the linearised boundary."""
 
 import dataclasses
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import tensorflow as tf
 
@@ -58,6 +58,7 @@ class FAB:
     eta: float = 1.05
     beta: float = 0.9
     forward_passes: int = dataclasses.field(default=1, init=False, repr=False)
+    has_ball: ClassVar[bool] = False
     backward_passes: int = dataclasses.field(default=1, init=False, repr=False)
 
     @property

@@ -1,7 +1,7 @@
 """FMN: the nearest misclassified point, in a ball that shrinks and grows."""
 
 import dataclasses
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import tensorflow as tf
 
@@ -57,6 +57,7 @@ class FMN:
     last_gamma: float = 1e-4
     loss: str = "logit_margin"
     forward_passes: int = dataclasses.field(default=1, init=False, repr=False)
+    has_ball: ClassVar[bool] = False
     backward_passes: int = dataclasses.field(default=1, init=False, repr=False)
 
     @property

@@ -10,13 +10,15 @@ from typing import Any, NamedTuple, Protocol
 
 import tensorflow as tf
 
-from mma_tf.attacks.arguments import as_images, as_radii, frozen
-from mma_tf.losses.logit_margin import logit_margin_loss
+from mma_tf.attacks.arguments import as_images, as_labels, as_radii, frozen
 from mma_tf.losses.true_class import split_true_class
 from mma_tf.noise import seeds_of
 from mma_tf.norms.registry import get_norm
 from mma_tf.per_example import select
 from mma_tf.types import LogitsFn, NormName, PerExample, Seed, Tensor, TensorLike
+
+# Where AN-PGD begins if no error is known, in units of the box's diameter.
+FIRST_RADIUS = 0.1
 
 
 class Problem(NamedTuple):
@@ -26,7 +28,8 @@ class Problem(NamedTuple):
         images: `[batch, ...]`, floating, in [0, 1].
         labels: `[batch]`, whole numbers in [0, classes).
         targets: `[batch]`, the class that a targeted loss aims at.
-        eps: `[batch]`, the radius of the ball; minimum-norm attacks leave it alone.
+        eps: `[batch]`, the radius of the ball; of attacks without one, AN-PGD begins at
+            it, and the others leave it alone.
         seeds: `[batch, 2]` integers, of the example's own random numbers.
     """
 
@@ -63,6 +66,10 @@ class Attack(Protocol):
     @property
     def norm(self) -> NormName:
         """The norm of the ball, or the one that is made small."""
+
+    @property
+    def has_ball(self) -> bool:
+        """Whether it stays within `eps`; if not, it looks for the nearest error."""
 
     @property
     def num_iterations(self) -> int:
@@ -102,7 +109,7 @@ def search(
     images: TensorLike,
     labels: TensorLike,
     *,
-    eps: PerExample = 0.0,
+    eps: PerExample | None = None,
     targets: TensorLike | None = None,
     seed: Seed = 0,
     stop_in_ball: bool = False,
@@ -114,26 +121,35 @@ def search(
         logits_fn: Images to logits `[batch, classes]`, in inference mode.
         images: `[batch, ...]`, floating, in [0, 1].
         labels: `[batch]`, whole numbers in [0, classes).
-        eps: Radius of the ball, a scalar or `[batch]`, in pixel units.
+        eps: Radius of the ball, a scalar or `[batch]`, in pixel units. Attacks without
+            a ball need none, unless they are to stop in one; AN-PGD's first radius,
+            which is a tenth of the box's diameter by default.
         targets: `[batch]`, the wrong class that a targeted loss aims at; by default
             the one with the largest logit.
         seed: A whole number or `[2]` integers; each example draws its own numbers.
         stop_in_ball: Whether an example is done with its first error in the `eps`-ball.
 
     Raises:
-        ValueError: If the norm is unknown, a length is negative or of a wrong shape, or
-            the attack has no step.
-        TypeError: If `images` are not floating.
+        ValueError: If the norm is unknown, a length is negative, of a wrong shape or
+            missing, or the attack has no step; or, outside of a graph, if pixels or
+            labels are out of range.
+        TypeError: If `images` are not floating, or `labels` not whole numbers.
     """
     geometry = get_norm(attack.norm)
     if attack.num_iterations < 1:
         raise ValueError(
             f"Invalid `attack`: expected one with a step at least. Received: {attack}"
         )
-    images = as_images(images)
-    labels = tf.cast(tf.convert_to_tensor(labels), tf.int32)
+    images, labels = as_images(images), as_labels(labels)
     if targets is None:
         targets = runner_up(labels, logits_fn(images))
+    if eps is None:
+        if attack.has_ball or stop_in_ball:
+            raise ValueError(
+                "Invalid `eps`: expected the radius of the ball to search, in pixel "
+                f"units. Received: eps=None for {attack}"
+            )
+        eps = FIRST_RADIUS * geometry.diameter(images.shape[1:].num_elements())
     problem = Problem(
         images=images,
         labels=labels,
@@ -216,7 +232,9 @@ def is_error(labels: Tensor, logits: Tensor) -> Tensor:
 
     The one definition: a tie counts as an error, and so does a logit that is no number.
     """
-    return ~(logit_margin_loss(labels, logits) < 0)
+    true_logit, others = split_true_class(labels, logits)
+    # Not by their maximum: in a graph that leaves out what is no number.
+    return ~tf.reduce_all(others < true_logit[:, tf.newaxis], axis=-1)
 
 
 def runner_up(labels: Tensor, logits: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ import tensorflow as tf
 
 from mma_tf.attacks.arguments import (
     as_images,
+    as_labels,
     as_radii,
     check_num_steps,
     check_step_size,
@@ -75,13 +76,14 @@ def pgd(
         ValueError: If `norm` is unknown, `eps` or `step_size` is negative or of a wrong
             shape, a number of steps or queries is negative, `logits_fn` has no
             gradient, or there are start queries and images that are not
-            `[batch, height, width, channels]`.
-        TypeError: If `images` are not floating.
+            `[batch, height, width, channels]`; or, outside of a graph, if pixels or
+            labels are out of range.
+        TypeError: If `images` are not floating, or `labels` not whole numbers.
 
     Reference: Madry et al., ICLR 2018 (arXiv 1706.06083), section 2.1.
     """
     geometry = get_norm(norm)
-    images = as_images(images)
+    images, labels = as_images(images), as_labels(labels)
     radii = as_radii("eps", eps, images, norm=geometry)
     check_num_steps("num_steps", num_steps)
     check_num_steps("num_start_queries", num_start_queries)

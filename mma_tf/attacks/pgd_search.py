@@ -1,7 +1,7 @@
 """PGD that looks at every point on its way, as evaluation wants it."""
 
 import dataclasses
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import tensorflow as tf
 
@@ -45,6 +45,7 @@ class PGD:
     step_size_factor: float = 25.0
     loss: str = "cross_entropy"
     forward_passes: int = dataclasses.field(default=1, init=False, repr=False)
+    has_ball: ClassVar[bool] = True
     backward_passes: int = dataclasses.field(default=1, init=False, repr=False)
 
     def __post_init__(self) -> None:

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from mma_tf.attacks.arguments import as_images, as_radii, check_num_steps
+from mma_tf.attacks.arguments import as_images, as_labels, as_radii, check_num_steps
 from mma_tf.attacks.iterative import Problem, advance
 from mma_tf.attacks.square import Square
 from mma_tf.noise import fold_in, seeds_like
@@ -46,15 +46,15 @@ def random_search(
 
     Raises:
         ValueError: If `norm` is unknown, a length is negative or of a wrong shape,
-            `num_queries` is negative, or `images` have another rank.
-        TypeError: If `images` are not floating.
+            `num_queries` is negative, or `images` have another rank; or, outside of a
+            graph, if pixels or labels are out of range.
+        TypeError: If `images` are not floating, or `labels` not whole numbers.
 
     Reference: Andriushchenko et al., ECCV 2020 (arXiv 1912.00049).
     """
-    images = as_images(images)
+    images, labels = as_images(images), as_labels(labels)
     check_num_steps("num_queries", num_queries)
     attack = Square(norm, num_queries=num_queries, first_share=_FIRST_SHARE)
-    labels = tf.cast(tf.convert_to_tensor(labels), tf.int32)
     problem = Problem(
         images=images,
         labels=labels,

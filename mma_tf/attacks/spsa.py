@@ -1,7 +1,7 @@
 """SPSA: gradient ascent on gradients that are estimated from logits alone."""
 
 import dataclasses
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import tensorflow as tf
 
@@ -39,7 +39,8 @@ class SPSA:
     Attributes:
         norm: "linf" or "l2".
         num_steps: Steps; an evaluation of the point itself more than that.
-        num_samples: Forward passes for an estimate of the gradient, in pairs.
+        num_samples: Random directions of an estimate of the gradient, each with two
+            forward passes.
         delta: How far a sample is from the point in each pixel, in pixel units.
         learning_rate: Adam's, in pixel units.
 
@@ -52,19 +53,20 @@ class SPSA:
     num_samples: int = 2048
     delta: float = 0.01
     learning_rate: float = 0.01
+    has_ball: ClassVar[bool] = True
     backward_passes: int = dataclasses.field(default=0, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        if self.num_samples < 2 or self.num_samples % 2:
+        if self.num_samples < 1:
             raise ValueError(
-                "Invalid `num_samples`: expected an even number >= 2. Received: "
+                "Invalid `num_samples`: expected a whole number >= 1. Received: "
                 f"num_samples={self.num_samples}"
             )
 
     @property
     def forward_passes(self) -> int:
         """Forward passes a step."""
-        return self.num_samples + 1
+        return 2 * self.num_samples + 1
 
     @property
     def num_iterations(self) -> int:
@@ -111,7 +113,7 @@ class SPSA:
         self, logits_fn: LogitsFn, problem: Problem, state: SPSAState
     ) -> Tensor:
         points = state.points
-        pairs = self.num_samples // 2
+        pairs = self.num_samples
         at_once = max(n for n in range(1, _PAIRS_AT_ONCE + 1) if pairs % n == 0)
         rounds = pairs // at_once
         labels = tf.repeat(problem.labels, at_once)

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -57,8 +57,9 @@ class Square:
     Reference: Andriushchenko et al., ECCV 2020 (arXiv 1912.00049), with the loss and
     the schedule of AutoAttack (arXiv 2003.01690).
     Differs from AutoAttack's code: every example has windows of its own (theirs share
-    one over the batch), a window may touch the last row and column, and in linf one
-    that has the proposed colour already gets the opposite one.
+    one over the batch), a window may touch the last row and column, in linf one that
+    has the proposed colour already gets the opposite one, and in l2 each channel of a
+    window keeps a length of its own, as in the paper's code.
     """
 
     norm: NormName
@@ -66,6 +67,7 @@ class Square:
     first_share: float = 0.8
     rescale_schedule: bool = False
     forward_passes: int = dataclasses.field(default=1, init=False, repr=False)
+    has_ball: ClassVar[bool] = True
     backward_passes: int = dataclasses.field(default=0, init=False, repr=False)
 
     @property

@@ -63,6 +63,9 @@ def _evaluate(values: flags.FlagValues, arguments: Sequence[str]) -> None:
     paths = [*values.model, *values.transfer_from]
     for path in paths:
         find_model(path)
+    # Else GPUs multiply float32 with 10 bits, and a model near a tie answers otherwise
+    # in another batch.
+    tf.config.experimental.enable_tensor_float_32_execution(False)
     if values.deterministic:
         tf.config.experimental.enable_op_determinism()
         tf.random.set_seed(values.seed)

@@ -1,5 +1,6 @@
 """What an evaluation can take as images, labels and radii."""
 
+import hashlib
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -55,12 +56,21 @@ def checked_radii(
 
 def checked_images(
     images: ImageSource | np.ndarray, labels: np.ndarray, batch_size: int
-) -> Callable[[np.ndarray], np.ndarray]:
+) -> tuple[Callable[[np.ndarray], np.ndarray], str]:
     """Returns the function from places `[n]` to images float32, once all are seen.
 
+    Returns:
+        The function, and the SHA-256 of all images.
+
     Raises:
-        UserError: If there are none, labels are not as many, or pixels not in [0, 1].
+        UserError: If there are none, they are not `[examples, height, width,
+            channels]`, labels are not as many, or pixels not in [0, 1].
     """
+    if len(images.shape) != 4:
+        raise UserError(
+            "Invalid `images`: expected [examples, height, width, channels]. Received: "
+            f"shape={tuple(images.shape)}"
+        )
     number = images.shape[0]
     if batch_size < 1:
         raise UserError(
@@ -75,6 +85,7 @@ def checked_images(
     def fetch(places: np.ndarray) -> np.ndarray:
         return np.asarray(images[places], np.float32)
 
+    digest = hashlib.sha256()
     for start in range(0, number, batch_size):
         batch = fetch(np.arange(start, min(start + batch_size, number)))
         low, high = float(np.min(batch)), float(np.max(batch))
@@ -84,7 +95,25 @@ def checked_images(
                 "Invalid `images`: expected pixels in [0, 1]. Received: pixels from "
                 f"{low:g} to {high:g} (divide bytes by 255)"
             )
-    return fetch
+        digest.update(batch.tobytes())
+    return fetch, digest.hexdigest()
+
+
+def checked_labels(labels: Any) -> np.ndarray:
+    """Returns labels as `[examples]`; `[examples, 1]` is taken for that.
+
+    Raises:
+        UserError: If they have another shape.
+    """
+    labels = np.asarray(labels)
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.ndim != 1:
+        raise UserError(
+            "Invalid `labels`: expected class numbers of shape [examples]. Received: "
+            f"shape={labels.shape} (of one-hot labels pass the argmax)"
+        )
+    return labels
 
 
 def check_labels(labels: np.ndarray, num_classes: int) -> None:

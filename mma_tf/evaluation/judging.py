@@ -9,6 +9,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from mma_tf.errors import UserError
 from mma_tf.evaluation import sanity_checks, suite_checks
@@ -16,6 +17,7 @@ from mma_tf.evaluation.arguments import (
     ImageSource,
     check_labels,
     checked_images,
+    checked_labels,
     checked_radii,
 )
 from mma_tf.evaluation.predictor import Predictor
@@ -24,6 +26,7 @@ from mma_tf.evaluation.records import Records
 from mma_tf.evaluation.results import Check, Evaluation
 from mma_tf.evaluation.subject import Subject
 from mma_tf.evaluation.suite_run import SuiteRun
+from mma_tf.evaluation.suite_state import agree
 from mma_tf.evaluation.suites import Stage, make_stages
 from mma_tf.evaluation.tables import PrintableEvaluation
 from mma_tf.evaluation.targets import ranked_targets
@@ -58,7 +61,7 @@ def evaluate(
     has_gradient: bool = True,
     pgd_step: float = 0.25,
     run_checks: bool = True,
-    save_to: pathlib.Path | None = None,
+    save_to: str | pathlib.Path | None = None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> Evaluation:
     """Returns how robust a classifier is, as far as a suite of attacks can tell.
@@ -80,13 +83,14 @@ def evaluate(
         model: What the model is called in reports.
         seed: From which all random numbers come, for each example its own.
         batch_size: Examples attacked at a time.
-        transfer_from: Models, by name, whose adversarial images are tried first.
+        transfer_from: Models, by name, whose adversarial images are tried first; none
+            for suite "margins".
         has_gradient: Whether gradients can be taken; without, the black-box attacks
             take the place of the suite.
         pgd_step: Length of the steps of suite "paper", in units of eps.
         run_checks: Whether to look for signs that the figures cannot be trusted.
-        save_to: A folder where the state is saved twice a minute: the same call goes on
-            from there after a kill, and ends with the same figures.
+        save_to: A folder where the state is saved twice a minute, made if need be: the
+            same call goes on from there after a kill, and ends with the same figures.
         on_progress: Told where the evaluation is; may raise to stop.
 
     Raises:
@@ -94,9 +98,11 @@ def evaluate(
         OSError: If the state cannot be saved.
     """
     logits_fn = _bound(logits_fn)
-    labels = np.reshape(np.asarray(labels), -1)
+    labels = checked_labels(labels)
+    if isinstance(images, tf.Tensor | list):
+        images = np.asarray(images)
     radii = checked_radii(eps, suite, norm, images.shape)
-    fetch = checked_images(images, labels, batch_size)
+    fetch, sha256 = checked_images(images, labels, batch_size)
     predict = Predictor(logits_fn, min(batch_size, len(labels)))
     logits = _logits(predict, fetch, len(labels), batch_size)
     num_classes = logits.shape[1]
@@ -110,6 +116,7 @@ def evaluate(
         sources=tuple(sources),
         pgd_step=pgd_step,
     )
+    first = np.arange(min(batch_size, len(labels)))
     correct = ~misclassified(labels, logits)
     predictions = np.argmax(logits, axis=1)
     subject = Subject(
@@ -124,12 +131,18 @@ def evaluate(
         seed=seed,
         batch_size=batch_size,
         fingerprint=_fingerprint(
-            stages, labels, predictions, norm, radii, seed, batch_size, model
+            stages, labels, sha256, norm, radii, seed, batch_size, model
         ),
+        answers=_answers(predict, logits, sources, fetch(first)),
     )
     records = Records(correct, predictions, fetch, radii=radii or (math.inf,))
     run = SuiteRun(
-        subject, stages, records, predict, save_to=save_to, on_progress=on_progress
+        subject,
+        stages,
+        records,
+        predict,
+        save_to=None if save_to is None else pathlib.Path(save_to),
+        on_progress=on_progress,
     )
     run.run()
     checks = _checks(subject, run, predict, has_gradient) if run_checks else []
@@ -207,17 +220,34 @@ def _logits(
     return logits
 
 
-def _fingerprint(
-    stages: Sequence[Stage],
-    labels: np.ndarray,
-    predictions: np.ndarray,
-    *settings: Any,
-) -> str:
+def _answers(
+    predict: Predictor,
+    logits: np.ndarray,
+    sources: Mapping[str, LogitsFn],
+    first: np.ndarray,
+) -> dict[str, np.ndarray]:
+    """Returns by what an evaluation knows its models again, as they have no hash.
+
+    Args:
+        predict: The model.
+        logits: What it answered for all images.
+        sources: Models that adversarial images come from.
+        first: The first images, as many as a batch has.
+    """
+    answers = {}
+    # One that answers otherwise each time cannot be known again.
+    if agree(predict(first), logits[: len(first)]):
+        answers["model"] = logits
+    for name, source in sources.items():
+        answers[f"source {name}"] = np.asarray(source(tf.constant(first)))
+    return answers
+
+
+def _fingerprint(stages: Sequence[Stage], labels: np.ndarray, *settings: Any) -> str:
     described = [(s.name, s.parameters(), s.num_passes, s.source) for s in stages]
     text = json.dumps([described, settings], default=str)
     digest = hashlib.sha256(text.encode())
     digest.update(labels.astype(np.int64).tobytes())
-    digest.update(predictions.astype(np.int64).tobytes())
     return digest.hexdigest()
 
 
@@ -245,7 +275,8 @@ def _checks(
         found = suite_checks.grid_does_not_fall(eps, records.robust, records.correct)
         checks += [found] if found else []
         wins = suite_checks.black_box_wins(run.results, len(subject.labels))
-        if not wins and has_gradient:
+        # Where no gradient of this model was taken, none can have misled.
+        if not wins and suite_checks.took_gradients(run.results):
             wins = _probes(subject, records.robust, seed)
         checks += wins
     return checks

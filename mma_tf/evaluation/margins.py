@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from mma_tf.attacks.arguments import as_images, as_radii
+from mma_tf.attacks.arguments import as_images, as_labels, as_radii
 from mma_tf.attacks.boundary_search import boundary_search
 from mma_tf.attacks.pgd import pgd
 from mma_tf.losses.logit_margin import logit_margin_loss
@@ -71,14 +71,15 @@ def an_pgd_margins(
 
     Raises:
         ValueError: If `norm` is unknown, a length is negative or of a wrong shape, or a
-            number of steps or queries is negative.
-        TypeError: If `images` are not floating.
+            number of steps or queries is negative; or, outside of a graph, if pixels or
+            labels are out of range.
+        TypeError: If `images` are not floating, or `labels` not whole numbers.
 
     Reference: Ding et al., ICLR 2020 (arXiv 1812.02637), section 2.
     Differs from the authors' code: the sign of L_LM, which is that of misclassification
     itself, decides the bisection, and its adversarial end is reported.
     """
-    images = as_images(images)
+    images, labels = as_images(images), as_labels(labels)
     radii = as_radii("eps", eps, images, norm=get_norm(norm))
     longest = as_radii("max_eps", max_eps, images, norm=get_norm(norm))
     correct = logit_margin_loss(labels, logits_fn(images)) < 0

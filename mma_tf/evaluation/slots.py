@@ -127,6 +127,12 @@ class Slots:
             self.release(solved)
             self.retire_idle(num_iterations)
 
+    def forget_errors(self, places: np.ndarray) -> None:
+        """Lets the attack go on at places, `[batch]` of bools, as if none was found."""
+        if places.any():
+            size = tf.where(places, np.inf, self.state.size)
+            self.state = self.state._replace(size=size)
+
     def release(self, places: np.ndarray) -> None:
         """Frees places, `[batch]` of bools."""
         self.example = np.where(places, _IDLE, self.example)

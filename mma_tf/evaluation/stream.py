@@ -27,8 +27,8 @@ _SMALLEST_SHARE = 8
 _SECONDS_A_CALL = 1.0
 _MOST_STEPS_A_CALL = 1024
 
-# Tells which examples are done with and what was found: (examples, points, sizes).
-Report = Callable[[np.ndarray, np.ndarray, np.ndarray], None]
+# Takes what was found, (examples, points, sizes), and returns which of it holds.
+Report = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 
 class Stream:
@@ -100,7 +100,8 @@ class Stream:
         Args:
             work: What to do.
             is_solved: Tells of places of examples which need no further pass.
-            report: Told what was found, as soon as it is.
+            report: Told what was found, as soon as it is. What does not hold does not
+                end an example's pass before its last step.
             on_round: Called with what the attack is at, between two calls into the
                 graph: for progress, to save, or to raise and so to stop.
             saved: As `Slots.arrays` gave it, to go on from there.
@@ -207,5 +208,10 @@ class Stream:
         places = np.flatnonzero(tried)
         if len(places):
             points = tf.gather(getattr(slots.state, self._result), places).numpy()
-            report(slots.example[places], points, sizes[places])
+            holds = report(slots.example[places], points, sizes[places])
+            denied = np.zeros_like(done)
+            denied[places[~holds]] = True
+            going_on = denied & (slots.iterations < self._attack.num_iterations)
+            slots.forget_errors(going_on)
+            done = done & ~going_on
         slots.release(done)

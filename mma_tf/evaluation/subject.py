@@ -23,7 +23,9 @@ class Subject:
         eps: The radii in ascending order; empty for margins.
         seed: From which all random numbers come.
         batch_size: Examples attacked at a time.
-        fingerprint: Names the evaluation: what is saved belongs to it alone.
+        fingerprint: Names images, labels, attacks and settings: what is saved belongs
+            to them alone.
+        answers: Logits of the model and of the sources, by which to know them again.
     """
 
     model: str
@@ -37,3 +39,4 @@ class Subject:
     seed: int
     batch_size: int
     fingerprint: str
+    answers: Mapping[str, np.ndarray]

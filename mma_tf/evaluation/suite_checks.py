@@ -49,6 +49,11 @@ def grid_does_not_fall(
     )
 
 
+def took_gradients(stages: Sequence[StageResult]) -> bool:
+    """Returns whether an attack took gradients of the classifier itself."""
+    return any(stage.backward_passes and stage.source is None for stage in stages)
+
+
 def black_box_wins(stages: Sequence[StageResult], num_examples: int) -> list[Check]:
     """Returns whether attacks without gradients broke what those with them left.
 
@@ -60,7 +65,7 @@ def black_box_wins(stages: Sequence[StageResult], num_examples: int) -> list[Che
         One check for each radius; none where not both kinds were made.
     """
     own = [stage for stage in stages if stage.source is None]
-    if not any(stage.backward_passes for stage in own):
+    if not took_gradients(stages):
         return []
     worst: dict[float, StageResult] = {}
     for stage in own:
@@ -124,9 +129,7 @@ def _black_box_check(share: float, found: str, eps: float) -> Check:
             "An attack that sees less should find less: gradients are masked, and the "
             "robust accuracy is likely lower still."
         ),
-        advice=(
-            "Run suite black_box with more queries, and an attack adapted to the model."
-        ),
+        advice="Run suite black_box, and an attack adapted to the model.",
     )
 
 

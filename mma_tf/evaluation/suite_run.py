@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from mma_tf.attacks.iterative import FIRST_RADIUS
 from mma_tf.evaluation.clock import Clock
 from mma_tf.evaluation.predictor import Predictor
 from mma_tf.evaluation.progress import Progress
@@ -22,8 +23,6 @@ from mma_tf.norms.registry import get_norm
 
 STATE_FILE = "state.npz"
 _SAVE_SECONDS = 30.0
-# The first radius of AN-PGD where no error is known, in units of the box's diameter.
-_FIRST_RADIUS = 0.1
 
 
 class SuiteRun:
@@ -34,7 +33,7 @@ class SuiteRun:
         stages: The attacks, in their order.
         records: What is known of each example; changed by `run`.
         predict: The subject's classifier for numpy arrays.
-        save_to: A folder for the state; None: not saved.
+        save_to: A folder for the state, made if need be; None: not saved.
         on_progress: Told where the evaluation is; may raise to stop.
     """
 
@@ -103,8 +102,10 @@ class SuiteRun:
         work = self._work(number, level, eps, stage, saved)
         evaluated = 0
 
-        def report(examples: np.ndarray, points: np.ndarray, sizes: np.ndarray) -> None:
-            self._judge(number, eps, stage, examples, points, sizes)
+        def report(
+            examples: np.ndarray, points: np.ndarray, sizes: np.ndarray
+        ) -> np.ndarray:
+            return self._judge(number, eps, stage, examples, points, sizes)
 
         def on_round(slots: Slots) -> None:
             nonlocal evaluated
@@ -167,7 +168,7 @@ class SuiteRun:
         elif eps is None:
             todo = np.flatnonzero(self.records.correct)
             num_pixels = int(np.prod(subject.fetch(np.zeros(1, int)).shape[1:]))
-            unknown = _FIRST_RADIUS * get_norm(subject.norm).diameter(num_pixels)
+            unknown = FIRST_RADIUS * get_norm(subject.norm).diameter(num_pixels)
             known = np.isfinite(self.records.sizes)
             radii = np.where(known, self.records.sizes, unknown)
         else:
@@ -206,8 +207,8 @@ class SuiteRun:
         examples: np.ndarray,
         points: np.ndarray,
         sizes: np.ndarray,
-    ) -> None:
-        """Checks points again, brings errors nearer, and notes those."""
+    ) -> np.ndarray:
+        """Checks points again, brings errors nearer, notes those, and tells which."""
         subject = self._subject
         # A minimum-norm attack's error outside the ball claims to be at its distance.
         claim = sizes if eps is None else np.maximum(sizes, eps)
@@ -220,6 +221,7 @@ class SuiteRun:
         if is_claimed:
             self.records.refuse(ruling.verdict)
         self.records.note(number, examples[ruling.sure], ruling.points, ruling.nearer)
+        return ruling.sure
 
     def _num_open(self, level: int) -> int:
         return int(np.sum(self.records.robust[level]))
@@ -279,6 +281,7 @@ class SuiteRun:
         write_state(
             self._path,
             self._subject.fingerprint,
+            answers=self._subject.answers,
             results=self.results,
             records=self.records,
             clock=self._clock,
@@ -287,11 +290,15 @@ class SuiteRun:
 
     def _restore(self) -> Mapping[str, np.ndarray] | None:
         """Puts back what was saved; returns what an attack was at, if in its midst."""
-        if self._path is None or not self._path.exists():
+        if self._path is None:
+            return None
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        if not self._path.exists():
             return None
         self.results, slots = read_state(
             self._path,
             self._subject.fingerprint,
+            answers=self._subject.answers,
             records=self.records,
             clock=self._clock,
         )

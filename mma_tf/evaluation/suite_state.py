@@ -14,13 +14,19 @@ from mma_tf.evaluation.clock import Clock
 from mma_tf.evaluation.records import Records
 from mma_tf.evaluation.results import StageResult
 
-_RECORDS, _SLOTS = "records/", "slots/"
+_RECORDS, _SLOTS, _ANSWERS = "records/", "slots/", "answers/"
+# Of the largest logit: by how much a model may answer otherwise on another device, or
+# among other images.
+_SAME = 1e-3
+# Logits of the models of an evaluation, by name.
+Answers = Mapping[str, np.ndarray]
 
 
 def write_state(
     path: pathlib.Path,
     fingerprint: str,
     *,
+    answers: Answers,
     results: Sequence[StageResult],
     records: Records,
     clock: Clock,
@@ -31,6 +37,7 @@ def write_state(
     Args:
         path: Of the file.
         fingerprint: Names the evaluation.
+        answers: Logits of its models, by name.
         results: Of the attacks that are done.
         records: What is known of each example.
         clock: Time so far.
@@ -49,17 +56,24 @@ def write_state(
     arrays = {"meta": np.array(json.dumps(meta))}
     arrays |= {_RECORDS + k: v for k, v in records.arrays().items()}
     arrays |= {_SLOTS + k: v for k, v in slots.items()}
+    arrays |= {_ANSWERS + k: v for k, v in answers.items()}
     write_arrays_atomically(path, arrays)
 
 
 def read_state(
-    path: pathlib.Path, fingerprint: str, *, records: Records, clock: Clock
+    path: pathlib.Path,
+    fingerprint: str,
+    *,
+    answers: Answers,
+    records: Records,
+    clock: Clock,
 ) -> tuple[list[StageResult], dict[str, np.ndarray]]:
     """Puts records and clock back, and returns the results and what an attack was at.
 
     Args:
         path: Of the file.
         fingerprint: Names the evaluation.
+        answers: Logits of its models, by name.
         records: They are changed.
         clock: It is changed.
 
@@ -69,7 +83,8 @@ def read_state(
     with np.load(path, allow_pickle=False) as saved:
         arrays: dict[str, Any] = dict(saved)
     meta = json.loads(str(arrays["meta"]))
-    if meta["fingerprint"] != fingerprint:
+    saved_answers = _under(_ANSWERS, arrays)
+    if meta["fingerprint"] != fingerprint or not _are_same(answers, saved_answers):
         raise UserError(
             "Invalid `save_to`: expected an empty folder, or that of the same "
             f"evaluation. Received: save_to={path.parent}, which holds the "
@@ -81,6 +96,20 @@ def read_state(
     records.restore(_under(_RECORDS, arrays))
     results = [StageResult(**result) for result in meta["results"]]
     return results, _under(_SLOTS, arrays)
+
+
+def _are_same(answers: Answers, others: Answers) -> bool:
+    return answers.keys() == others.keys() and all(
+        agree(answer, others[name]) for name, answer in answers.items()
+    )
+
+
+def agree(answer: np.ndarray, other: np.ndarray) -> bool:
+    """Returns whether two arrays of logits are those of one model on one input."""
+    if answer.shape != other.shape:
+        return False
+    largest = np.max(np.abs(answer), initial=0.0, where=np.isfinite(answer))
+    return np.allclose(answer, other, rtol=0, atol=_SAME * largest, equal_nan=True)
 
 
 def _under(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

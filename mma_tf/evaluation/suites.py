@@ -120,6 +120,11 @@ def make_stages(
             "Invalid `suite`: transfer needs models that the images come from; name "
             "them by `transfer_from`. Received: suite='transfer'"
         )
+    if suite == "margins" and sources:
+        raise UserError(
+            "Invalid `transfer_from`: suite margins tries no image of other models; "
+            f"leave it out. Received: transfer_from={', '.join(sources)}"
+        )
     if suite == "margins" and not has_gradient:
         raise UserError(
             "Invalid `suite`: margins are found by gradients, and this model gives "

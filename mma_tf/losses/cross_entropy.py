@@ -2,6 +2,7 @@
 
 import tensorflow as tf
 
+from mma_tf.losses.true_class import checked_labels
 from mma_tf.types import Tensor, TensorLike
 
 
@@ -21,11 +22,15 @@ def cross_entropy(
     Returns:
         `[batch]` >= 0 in the dtype of `logits`.
 
+    Raises:
+        ValueError: As `mma_tf.losses.true_class.checked_labels` says.
+
     Reference, of label smoothing: Szegedy et al., CVPR 2016 (arXiv 1512.00567).
     """
+    logits = tf.convert_to_tensor(logits)
+    labels = checked_labels(labels, logits)
     if not label_smoothing:
         return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
-    logits = tf.convert_to_tensor(logits)
     classes = tf.shape(logits)[-1]
     targets = tf.one_hot(labels, classes, dtype=logits.dtype)
     share = label_smoothing / tf.cast(classes, logits.dtype)

@@ -15,6 +15,8 @@ from mma_tf.report.json_report import make_results, results_text
 
 _KIND = "record"
 _FOLDER = "image_folder"
+# What `bin/evaluate` takes by itself.
+_USUAL_SIGNATURES = (None, "serve", "serving_default")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,6 +99,11 @@ class Record:
     def examples(self) -> str:
         """What tells the images apart that were judged."""
         return str(self.contents["data"].get("examples_sha256"))
+
+    @property
+    def reading(self) -> list[str]:
+        """How the model was read, where that is not as usual: pixels, signature."""
+        return _reading(self.about)
 
     @property
     def attacks(self) -> list[dict[str, Any]]:
@@ -214,7 +221,7 @@ def _check_parts(record: Record) -> None:
     record.figures()
     record.is_of("", "")
     _ = record.attacks, record.doubts(), record.examples, record.suite
-    _ = record.about["sha256"], record.about["seed"]
+    _ = record.about["sha256"], record.about["seed"], record.reading
     if record.contents["suite"] == "margins":
         bins = record.about["margin_histogram"]
         _ = record.about["margins"], float(bins["highest"]), len(bins["counts"])
@@ -242,8 +249,19 @@ def _file_name(contents: Mapping[str, Any]) -> str:
         f"n{data['num_examples']}",
         f"s{about['seed']}",
         *([f"from-{_digest(contents['sources'])}"] if contents["sources"] else []),
+        *_reading(about),
     ]
     return "_".join(clean_name(part) for part in parts)
+
+
+def _reading(about: Mapping[str, Any]) -> list[str]:
+    """Returns how the model was read, where that is not as usual."""
+    low, high = about.get("input_range") or (0, 1)
+    parts = [] if (low, high) == (0, 1) else [f"range-{low:g}-{high:g}"]
+    signature = about.get("signature")
+    if signature not in _USUAL_SIGNATURES:
+        parts.append(f"signature-{signature}")
+    return parts
 
 
 def clean_name(name: str) -> str:

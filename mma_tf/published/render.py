@@ -122,7 +122,14 @@ def _check_weights(
     for name, card in cards.items():
         check_weights(name, card, models)
     known = {n: (card["sha256"], str(models / n)) for n, card in cards.items()}
+    readings: dict[str, Record] = {}
     for record in records:
+        other = readings.setdefault(record.model, record)
+        if record.reading != other.reading:
+            raise UserError(
+                f"Invalid record: {record.name} is of {record.model} with another "
+                f"--signature or --input_range than {other.name}; remove the wrong one."
+            )
         sha256 = record.about["sha256"]
         expected, where = known.setdefault(record.model, (sha256, record.name))
         if sha256 != expected:

@@ -21,8 +21,8 @@ def named(*attacks):
 BLACK_BOX = named(
     Square("linf", num_queries=15),
     Square("l2", num_queries=15),
-    SPSA("linf", num_steps=4, num_samples=8, learning_rate=0.05),
-    SPSA("l2", num_steps=4, num_samples=8, learning_rate=0.05),
+    SPSA("linf", num_steps=4, num_samples=4, learning_rate=0.05),
+    SPSA("l2", num_steps=4, num_samples=4, learning_rate=0.05),
 )
 WITH_BALL = named(
     APGD("linf", num_steps=8),
@@ -267,8 +267,8 @@ def test_logits_that_overflow_do_not_pass_for_errors(attack):
         APGD("l2", num_steps=25, loss="targeted_dlr"),
         PGD("linf", num_steps=40),
         PGD("l2", num_steps=40),
-        SPSA("linf", num_steps=30, num_samples=256, learning_rate=0.05),
-        SPSA("l2", num_steps=30, num_samples=256, learning_rate=0.05),
+        SPSA("linf", num_steps=30, num_samples=128, learning_rate=0.05),
+        SPSA("l2", num_steps=30, num_samples=128, learning_rate=0.05),
     ],
     ids=lambda attack: f"{type(attack).__name__}-{attack.norm}".lower(),
 )

@@ -12,6 +12,7 @@ import mma_tf
 from mma_tf.errors import UserError
 from mma_tf.evaluation import estimate_margins, evaluate, suite_run
 from mma_tf.evaluation.suites import Stage, make_stages
+from mma_tf.per_example import select
 from mma_tf.training.callbacks import RobustValidation
 from tests.classifiers import linear_margins, random_examples, small_network
 
@@ -124,7 +125,7 @@ class TestClosedForms:
             ),
             dataclasses.replace(
                 spsa,
-                attack=dataclasses.replace(spsa.attack, num_steps=10, num_samples=64),
+                attack=dataclasses.replace(spsa.attack, num_steps=10, num_samples=32),
             ),
         ]
         use_stages(monkeypatch, *fewer)
@@ -260,7 +261,6 @@ class TestBookkeeping:
                 eps=eps,
                 suite="transfer",
                 transfer_from={"other": source},
-                run_checks=False,
             )
 
         # From the model itself they are as good as a white-box attack.
@@ -269,7 +269,23 @@ class TestBookkeeping:
         assert {s.source for s in of_itself.stages} == {"other"}
         of_nothing = robust(constant)
         assert np.sum(of_nothing.robust) > np.sum(of_itself.robust)
-        assert not of_nothing.warnings
+        # It would be a black-box attack's work to find more than images of a constant:
+        # no gradient of this model was taken, and so none can be masked.
+        names = [check.name for check in of_nothing.checks]
+        assert "black-box attacks add nothing" not in names
+
+    def test_tensors_and_labels_in_a_column_are_taken(self, linear):
+        eps = between(linear.margins["linf"], 0.5)
+        found = evaluate(
+            linear.logits_fn,
+            tf.constant(linear.images),
+            tf.constant(linear.labels[:, np.newaxis]),
+            norm="linf",
+            eps=eps,
+            suite="quick",
+            run_checks=False,
+        )
+        np.testing.assert_array_equal(found.robust[0], linear.margins["linf"] > eps)
 
     def test_prints_as_a_table(self, linear):
         found = evaluate(
@@ -360,23 +376,56 @@ class TestGoingOn:
         assert len(calls) == before
         np.testing.assert_array_equal(again.robust, whole.robust)
 
-    def test_the_state_of_another_evaluation_is_refused(self, linear, tmp_path):
-        def judge(seed):
-            evaluate(
-                linear.logits_fn,
-                linear.images,
+    @pytest.mark.parametrize("other", ["seed", "weights", "images", "source"])
+    def test_the_state_of_another_evaluation_is_refused(self, linear, other, tmp_path):
+        def judge(what):
+            is_other = what == other
+            # The same predictions, and other margins.
+            factor = 2.0 if is_other and other == "weights" else 1.0
+            shift = 0.01 if is_other and other == "images" else 0.0
+            steepness = 2.0 if is_other and other == "source" else 1.0
+            return evaluate(
+                lambda images: factor * linear.logits_fn(images),
+                linear.images + np.float32(shift) * (linear.images < 0.5),
                 linear.labels,
                 norm="linf",
                 eps=0.02,
                 suite="quick",
-                seed=seed,
+                seed=int(is_other and other == "seed"),
+                transfer_from={
+                    "other": lambda images: steepness * linear.logits_fn(images)
+                },
+                # A name, of a folder that is not there yet.
+                save_to=str(tmp_path / "new" / "folder"),
+                run_checks=False,
+            )
+
+        first = judge("nothing")
+        np.testing.assert_array_equal(judge("nothing").robust, first.robust)
+        with pytest.raises(UserError, match="state of another model, data or suite"):
+            judge(other)
+
+    def test_a_random_model_goes_on_where_it_was(self, network, tmp_path):
+        images, labels = random_examples(np.random.default_rng(0), 30)
+        generator = tf.random.Generator.from_seed(0)
+
+        def noisy(batch):
+            return network(batch) + generator.normal([tf.shape(batch)[0], 3])
+
+        def judge():
+            return evaluate(
+                noisy,
+                images,
+                labels,
+                norm="linf",
+                eps=0.02,
+                suite="quick",
                 save_to=tmp_path,
                 run_checks=False,
             )
 
-        judge(0)
-        with pytest.raises(UserError, match="state of another model, data or suite"):
-            judge(1)
+        first = judge()
+        assert judge().stages == first.stages
 
     def test_progress_tells_an_upper_bound_of_the_time(self, linear):
         told = []
@@ -476,6 +525,39 @@ class TestSanityChecks:
         assert not found.correct[bright].any()
         assert "outputs are finite" in flags_of(found)
 
+    def test_a_claim_that_does_not_hold_does_not_end_an_attack(self, linear):
+        eps = between(linear.margins["linf"], 0.5)
+        stage = make_stages("quick", norm="linf", num_classes=5)[0]
+
+        class Hasty(type(stage.attack)):
+            """Claims the image itself to be an error, before it looks for one."""
+
+            def step(self, logits_fn, problem, state):
+                after = super().step(logits_fn, problem, state)
+                is_first = state.iteration == 0
+                return after._replace(
+                    size=tf.where(is_first, problem.eps, after.size),
+                    adversarial=select(is_first, problem.images, after.adversarial),
+                )
+
+        robust = {}
+        for attack in (stage.attack, Hasty("linf", 20, "cross_entropy")):
+            with pytest.MonkeyPatch.context() as patch:
+                use_stages(patch, Stage("attack", attack))
+                found = evaluate(
+                    linear.logits_fn,
+                    linear.images,
+                    linear.labels,
+                    norm="linf",
+                    eps=eps,
+                    suite="quick",
+                    batch_size=16,
+                    run_checks=False,
+                )
+            robust[type(attack).__name__] = found.robust[0]
+        np.testing.assert_array_equal(robust["Hasty"], robust["APGD"])
+        np.testing.assert_array_equal(robust["APGD"], linear.margins["linf"] > eps)
+
     def test_points_outside_the_ball_are_refused_and_flagged(
         self, network, monkeypatch
     ):
@@ -520,6 +602,12 @@ class TestMistakes:
             ({"images": np.full((40, *SHAPE), np.nan, "float32")}, "pixels"),
             ({"images": np.zeros((0, *SHAPE), "float32"), "labels": []}, "at least"),
             ({"batch_size": 0}, "`batch_size`"),
+            ({"images": np.zeros((40, 16), "float32")}, "height, width, channels"),
+            ({"labels": np.eye(5)[np.zeros(40, int)]}, "pass the argmax"),
+            (
+                {"suite": "margins", "eps": (), "transfer_from": {"other": None}},
+                "`transfer_from`: suite margins",
+            ),
         ],
     )
     def test_an_argument_that_cannot_be_is_named(self, linear, changes, message):

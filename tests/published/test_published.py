@@ -127,6 +127,25 @@ def show(checkout, *arguments):
     )
 
 
+def test_a_model_that_was_read_in_two_ways_is_refused(checkout, capsys):
+    usual = {"sha256": "ab" * 32, "signature": "serve", "input_range": [0.0, 1.0]}
+    (first,) = record(checkout / "results", "a", about=usual)
+    for changes, part in (
+        ({"input_range": [0.0, 255.0]}, "range-0-255"),
+        ({"signature": "probe"}, "signature-probe"),
+    ):
+        (other,) = record(checkout / "results", "a", about=usual | changes)
+        # The right one is still there.
+        assert other.name == f"{first.stem}_{part}.json"
+        assert first.exists()
+        assert show(checkout) == 2
+        err = capsys.readouterr().err
+        assert f"Invalid record: {other.stem} is of a with another" in err
+        assert err.count("\n") == 1
+        other.unlink()
+    assert show(checkout) == 0
+
+
 def test_a_record_is_named_by_what_was_judged_and_read_as_it_was_written(tmp_path):
     (path,) = record(tmp_path, "runs/a")
     assert path.name == "a_digits_linf_autoattack_eps-0.05-0.1_n20_s5.json"
