@@ -15,7 +15,7 @@ from tests.build_graph import LIBRARY, Module
 # the package of that name. To add a module, add its name to the lowest line that works.
 LAYERS = (
     ("array_files", "devices", "errors", "files", "types", "zoo"),
-    ("box", "frozen", "moves", "noise", "per_example"),
+    ("box", "frozen", "inputs", "moves", "noise", "per_example"),
     ("data", "losses", "models", "norms", "recipes"),
     ("attacks",),
     ("evaluation",),

@@ -5,6 +5,7 @@ import numbers
 import numpy as np
 import tensorflow as tf
 
+from mma_tf.inputs import check_pixels, flat_labels
 from mma_tf.norms.base import Norm
 from mma_tf.per_example import to_batch
 from mma_tf.types import LogitsFn, PerExample, Tensor, TensorLike
@@ -36,12 +37,7 @@ def as_images(images: TensorLike) -> Tensor:
         )
     if tf.executing_eagerly() and images.shape.num_elements():
         low, high = float(tf.reduce_min(images)), float(tf.reduce_max(images))
-        # Written so that NaN fails too.
-        if not (low >= 0 and high <= 1):
-            raise ValueError(
-                "Invalid `images`: expected pixels in [0, 1]. Received: pixels from "
-                f"{low:g} to {high:g} (divide bytes by 255)"
-            )
+        check_pixels(low, high)
     return images
 
 
@@ -58,14 +54,7 @@ def as_labels(labels: TensorLike) -> Tensor:
             "Invalid `labels`: expected whole numbers. Received: "
             f"dtype={labels.dtype.name}"
         )
-    if labels.shape.rank == 2 and labels.shape[1] == 1:
-        labels = labels[:, 0]
-    if labels.shape.rank not in (None, 1):
-        raise ValueError(
-            "Invalid `labels`: expected class numbers of shape [batch]. Received: "
-            f"shape={labels.shape} (of one-hot labels pass the argmax)"
-        )
-    return tf.cast(labels, tf.int32)
+    return tf.cast(flat_labels(labels), tf.int32)
 
 
 def as_radii(name: str, values: PerExample, images: Tensor, *, norm: Norm) -> Tensor:

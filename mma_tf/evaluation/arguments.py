@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from mma_tf.errors import UserError
+from mma_tf.inputs import check_classes, check_pixels
 from mma_tf.norms.registry import get_norm
 
 
@@ -88,32 +89,9 @@ def checked_images(
     digest = hashlib.sha256()
     for start in range(0, number, batch_size):
         batch = fetch(np.arange(start, min(start + batch_size, number)))
-        low, high = float(np.min(batch)), float(np.max(batch))
-        # Written so that NaN fails too.
-        if not (low >= 0 and high <= 1):
-            raise UserError(
-                "Invalid `images`: expected pixels in [0, 1]. Received: pixels from "
-                f"{low:g} to {high:g} (divide bytes by 255)"
-            )
+        check_pixels(float(np.min(batch)), float(np.max(batch)))
         digest.update(batch.tobytes())
     return fetch, digest.hexdigest()
-
-
-def checked_labels(labels: Any) -> np.ndarray:
-    """Returns labels as `[examples]`; `[examples, 1]` is taken for that.
-
-    Raises:
-        UserError: If they have another shape.
-    """
-    labels = np.asarray(labels)
-    if labels.ndim == 2 and labels.shape[1] == 1:
-        labels = labels[:, 0]
-    if labels.ndim != 1:
-        raise UserError(
-            "Invalid `labels`: expected class numbers of shape [examples]. Received: "
-            f"shape={labels.shape} (of one-hot labels pass the argmax)"
-        )
-    return labels
 
 
 def check_labels(labels: np.ndarray, num_classes: int) -> None:
@@ -122,10 +100,8 @@ def check_labels(labels: np.ndarray, num_classes: int) -> None:
     Raises:
         UserError: If they are not whole numbers in [0, num_classes).
     """
-    whole = np.issubdtype(labels.dtype, np.integer)
-    if not whole or labels.min() < 0 or labels.max() >= num_classes:
+    if not np.issubdtype(labels.dtype, np.integer):
         raise UserError(
-            f"Invalid `labels`: expected whole numbers from 0 to {num_classes - 1}, "
-            f"since the model tells {num_classes} classes apart. Received: "
-            f"{labels.dtype} from {labels.min()} to {labels.max()}"
+            f"Invalid `labels`: expected whole numbers. Received: dtype={labels.dtype}"
         )
+    check_classes(labels.min(), labels.max(), num_classes)

@@ -17,7 +17,6 @@ from mma_tf.evaluation.arguments import (
     ImageSource,
     check_labels,
     checked_images,
-    checked_labels,
     checked_radii,
 )
 from mma_tf.evaluation.predictor import Predictor
@@ -31,6 +30,7 @@ from mma_tf.evaluation.suites import Stage, make_stages
 from mma_tf.evaluation.tables import PrintableEvaluation
 from mma_tf.evaluation.targets import ranked_targets
 from mma_tf.evaluation.verification import misclassified
+from mma_tf.inputs import flat_labels
 from mma_tf.models.inference import (
     InferenceLogits,
     UnitRangeLogits,
@@ -95,10 +95,11 @@ def evaluate(
 
     Raises:
         UserError: If an argument is not as said here.
+        ValueError: If labels are not of shape `[examples]` or `[examples, 1]`.
         OSError: If the state cannot be saved.
     """
     logits_fn = _bound(logits_fn)
-    labels = checked_labels(labels)
+    labels = flat_labels(np.asarray(labels))
     if isinstance(images, tf.Tensor | list):
         images = np.asarray(images)
     radii = checked_radii(eps, suite, norm, images.shape)

@@ -64,12 +64,12 @@ def black_box_wins(stages: Sequence[StageResult], num_examples: int) -> list[Che
     Returns:
         One check for each radius; none where not both kinds were made.
     """
-    own = [stage for stage in stages if stage.source is None]
     if not took_gradients(stages):
         return []
     worst: dict[float, StageResult] = {}
-    for stage in own:
-        if not stage.backward_passes and stage.eps is not None:
+    for stage in stages:
+        is_black_box = stage.source is None and not stage.backward_passes
+        if is_black_box and stage.eps is not None:
             so_far = worst.setdefault(stage.eps, stage)
             worst[stage.eps] = max(so_far, stage, key=lambda s: s.num_fooled)
     return [

@@ -3,6 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
+from mma_tf.inputs import check_classes, flat_labels
 from mma_tf.types import Tensor, TensorLike
 
 
@@ -34,30 +35,17 @@ def split_true_class(labels: TensorLike, logits: TensorLike) -> tuple[Tensor, Te
 def checked_labels(labels: TensorLike, logits: Tensor) -> Tensor:
     """Returns `labels` as a tensor of one class number for each of the `logits`.
 
-    Labels of another shape would broadcast to losses that mix the examples, and one
-    beyond the classes has no logit. Values are checked where they are known, outside
-    of graphs.
+    Values are checked where they are known, outside of graphs.
 
     Args:
-        labels: `[batch]`, whole numbers in [0, classes).
+        labels: `[batch]` or `[batch, 1]`, whole numbers in [0, classes).
         logits: `[batch, classes]`.
 
     Raises:
         ValueError: If they are not as said here.
     """
-    labels = tf.convert_to_tensor(labels)
-    if labels.shape.rank not in (None, 1):
-        raise ValueError(
-            "Invalid `labels`: expected class numbers of shape [batch]. Received: "
-            f"shape={labels.shape} (of one-hot labels pass the argmax)"
-        )
+    labels = flat_labels(tf.convert_to_tensor(labels))
     if tf.executing_eagerly() and len(labels):
         values = np.asarray(labels)
-        classes = logits.shape[-1]
-        if values.min() < 0 or values.max() >= classes:
-            raise ValueError(
-                f"Invalid `labels`: expected whole numbers from 0 to {classes - 1}, as "
-                f"there are {classes} logits. Received: labels from {values.min()} to "
-                f"{values.max()}"
-            )
+        check_classes(values.min(), values.max(), logits.shape[-1])
     return labels

@@ -175,11 +175,12 @@ def _notes_on_unread(
     It is no mistake: the flagfile of a run has every number.
     """
     notes = []
-    for name, reasons in fields_unread(recipe).items():
+    unread = fields_unread(recipe)
+    for name in [name for name in unread if name in overrides]:
         others = {key: overrides[key] for key in overrides if key != name}
         usual = _complete(numbers, others)[0].get(name, field_default(name))
-        if overrides.get(name, usual) != usual:
-            why = " and ".join(_flag(recipe, reason) for reason in reasons)
+        if overrides[name] != usual:
+            why = " and ".join(_flag(recipe, reason) for reason in unread[name])
             notes.append(f"{_flag(recipe, name)} changes nothing with {why}.")
     return notes
 
