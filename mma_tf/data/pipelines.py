@@ -17,6 +17,8 @@ from mma_tf.types import Tensor
 
 # Two streams of random numbers, drawn from one seed.
 _ORDER, _AUGMENTATION = 0, 1
+# Batches made ahead.
+_PREFETCHED = 2
 
 
 def training_batches(
@@ -197,11 +199,14 @@ def _finish(batches: tf.data.Dataset, num_batches: int) -> tf.data.Dataset:
     options = tf.data.Options()
     # They rewrite the graph, images and all: a second copy, for no speed.
     options.experimental_optimization.apply_default_optimizations = False
+    # Its thread looks up ever more rarely, and an iterator that is given up waits for
+    # that: a training that is stopped would end up to a minute after it was saved.
+    options.autotune.enabled = False
     # There are no files to share out: each worker skips the batches of the others.
     options.experimental_distribute.auto_shard_policy = (
         tf.data.experimental.AutoShardPolicy.DATA
     )
-    return batches.with_options(options).prefetch(tf.data.AUTOTUNE)
+    return batches.with_options(options).prefetch(_PREFETCHED)
 
 
 def _check_batch_size(batch_size: int) -> None:

@@ -168,6 +168,12 @@ def test_the_number_of_steps_is_known(start_step, left):
     assert len(list(dataset)) == left
 
 
+def test_no_thread_of_an_iterator_outlasts_a_training():
+    # tf.data's autotuning sleeps for up to a minute, and the end of the program waits.
+    for dataset in (batches(), evaluation_batches(numbered(), batch_size=4)):
+        assert dataset.options().autotune.enabled is False
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
