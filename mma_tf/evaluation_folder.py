@@ -1,7 +1,6 @@
 """The folder of an evaluation: what is in it, and whether it may be used."""
 
 import contextlib
-import fcntl
 import json
 import pathlib
 from collections.abc import Iterator, Mapping
@@ -9,6 +8,7 @@ from typing import Any
 
 from mma_tf.errors import UserError
 from mma_tf.files import write_text_atomically
+from mma_tf.locks import held
 
 
 class EvaluationFolder:
@@ -47,38 +47,50 @@ class EvaluationFolder:
         return json.loads(self.versions.read_text("utf-8"))
 
     @contextlib.contextmanager
-    def open(self, plan: Mapping[str, Any]) -> Iterator[None]:
-        """Keeps the folder for one process and one evaluation.
+    def open(
+        self, plan: Mapping[str, Any], *, is_shared: bool = False
+    ) -> Iterator[None]:
+        """Keeps the folder for one evaluation.
 
         Args:
             plan: All that the figures depend on, of plain JSON values.
+            is_shared: Whether other processes may work at the same evaluation. They
+                then divide its shards between them.
 
         Raises:
-            UserError: If another process is at work in it, it holds something else, or
-                it cannot be written.
+            UserError: If another process is at work in it and it is not shared, it
+                holds something else, or it cannot be written.
         """
-        self._check_not_foreign()
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            file = (self.path / ".lock").open("w")
-        except OSError as error:
-            raise UserError(
-                f"Invalid `--out`: {self.path} cannot be written "
-                f"({error.strerror or error}); give another --out."
-            ) from error
-        with file:
+        with contextlib.ExitStack() as stack:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
+                self._check_not_foreign()
+                self.path.mkdir(parents=True, exist_ok=True)
+                lock = held(self.path / ".lock", wait=is_shared)
+                is_alone = stack.enter_context(lock)
+            except OSError as error:
+                raise UserError(
+                    f"Invalid `--out`: {self.path} cannot be written "
+                    f"({error.strerror or error}); give another --out."
+                ) from error
+            if not is_alone:
                 raise UserError(
                     f"Invalid `--out`: another process is at work in {self.path}; wait "
                     "for it, or give another --out."
-                ) from error
+                )
             if self.plan.exists():
                 self._check_same(plan)
             else:
                 text = json.dumps(plan, indent=2) + "\n"
                 write_text_atomically(self.plan, text)
+            if not is_shared:
+                yield
+        if is_shared:
+            yield
+
+    @contextlib.contextmanager
+    def reporting(self) -> Iterator[None]:
+        """Lets one process at a time write the report."""
+        with held(self.path / ".report.lock", wait=True):
             yield
 
     def _check_not_foreign(self) -> None:

@@ -1,7 +1,6 @@
 """The folder of a run: what it holds, whose it is, and whether it is finished."""
 
 import contextlib
-import fcntl
 import json
 import pathlib
 from collections.abc import Iterator
@@ -9,6 +8,7 @@ from typing import Any
 
 from mma_tf.errors import RunError, UserError
 from mma_tf.files import recover_directory, write_text_atomically
+from mma_tf.locks import held
 from mma_tf.recipes.resolve import default_flags
 
 
@@ -117,23 +117,21 @@ class RunDirectory:
             UserError: If another process is at work in it, it is not a run's, or it
                 cannot be written.
         """
-        try:
-            self._check_not_foreign()
-            self.path.mkdir(parents=True, exist_ok=True)
-            file = (self.path / ".lock").open("w")
-        except OSError as error:
-            raise UserError(
-                f"Invalid `--run_dir`: {self.path} cannot be written "
-                f"({error.strerror or error}); give another --run_dir."
-            ) from error
-        with file:
+        with contextlib.ExitStack() as stack:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
+                self._check_not_foreign()
+                self.path.mkdir(parents=True, exist_ok=True)
+                is_alone = stack.enter_context(held(self.path / ".lock"))
+            except OSError as error:
+                raise UserError(
+                    f"Invalid `--run_dir`: {self.path} cannot be written "
+                    f"({error.strerror or error}); give another --run_dir."
+                ) from error
+            if not is_alone:
                 raise UserError(
                     f"Invalid `--run_dir`: another process is at work in {self.path}; "
                     "wait for it, or give another --run_dir."
-                ) from error
+                )
             yield
 
     def read_validations(self) -> list[dict[str, Any]]:

@@ -88,6 +88,11 @@ def _evaluate(values: flags.FlagValues, arguments: Sequence[str]) -> None:
         )
         for path in paths
     }
+    if values.num_shards > number:
+        raise UserError(
+            f"Invalid `--num_shards`: expected at most {number}, one an image. "
+            f"Received: --num_shards={values.num_shards}"
+        )
     radii = evaluate_flags.radii(values)
     plan = {
         "models": {path: models[path].sha256 for path in values.model},
@@ -103,6 +108,7 @@ def _evaluate(values: flags.FlagValues, arguments: Sequence[str]) -> None:
         "batch_size": values.batch_size,
         "input_range": list(values.input_range),
         "signature": values.signature,
+        "num_shards": values.num_shards,
     }
     names = {path: model_name(models[path].path) for path in values.model}
     if values.record:
@@ -117,7 +123,8 @@ def _evaluate(values: flags.FlagValues, arguments: Sequence[str]) -> None:
         interruption.check()
         progress.show(now)
 
-    with folder.open(plan), Interruption() as interruption:
+    is_shared = values.num_shards > 1
+    with folder.open(plan, is_shared=is_shared), Interruption() as interruption:
         now = describe_versions()
         versions = folder.first_versions(now)
         # A repeated command makes no attack again: its figures are the old ones.
@@ -150,6 +157,7 @@ def _evaluate(values: flags.FlagValues, arguments: Sequence[str]) -> None:
                     has_gradient=models[path].has_gradient,
                     pgd_step=_PGD_STEP_MNIST_LINF if is_mnist_linf else _PGD_STEP,
                     save_to=folder.state_of(at),
+                    num_shards=values.num_shards,
                     on_progress=on_progress,
                 )
             )
@@ -178,20 +186,21 @@ def _evaluate(values: flags.FlagValues, arguments: Sequence[str]) -> None:
             "eps_text": radii,
             "class_names": list(data.class_names),
         }
-        write_report(evaluations, folder.path, context=context)
-        if values.record:
-            from mma_tf.published.records import write_records
+        with folder.reporting():
+            write_report(evaluations, folder.path, context=context)
+            if values.record:
+                from mma_tf.published.records import write_records
 
-            placeless = evaluate_flags.without_places(arguments)
-            write_records(
-                evaluations,
-                pathlib.Path(values.record),
-                context={
-                    **context,
-                    "command": shlex.join(["bin/evaluate", *placeless]),
-                },
-                names=names,
-            )
+                placeless = evaluate_flags.without_places(arguments)
+                write_records(
+                    evaluations,
+                    pathlib.Path(values.record),
+                    context={
+                        **context,
+                        "command": shlex.join(["bin/evaluate", *placeless]),
+                    },
+                    names=names,
+                )
     print(text_table(evaluations))
     print(f"The report: {folder.path / 'report.md'}")
     doubts = sorted({w.name for e in evaluations for w in e.warnings})

@@ -50,6 +50,12 @@ _NUMBERS: dict[str, tuple[int, int, str]] = {
     "num_examples": (0, 0, "first so many images of the split (default: 0, all)"),
     "seed": (0, 0, "of all random numbers (default: 0)"),
     "batch_size": (250, 1, "images attacked at a time (default: 250)"),
+    "num_shards": (
+        1,
+        1,
+        "parts of the images; the same command started several times with one --out, "
+        "on as many cores, GPUs or machines, divides them (default: 1)",
+    ),
 }
 # They say where things are on one machine, and change no figure.
 _PLACES = frozenset({"data_dir", "source_dir", "out", "record"})

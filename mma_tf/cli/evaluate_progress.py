@@ -51,6 +51,8 @@ class ProgressLines:
 def describe(progress: Progress) -> str:
     """Returns a line: the attack, how far it is, what is still right, time left."""
     where = "" if progress.eps is None else f"eps {progress.eps:.4g} "
+    if progress.num_shards > 1:
+        where = f"shard {progress.shard} of {progress.num_shards}, {where}"
     parts = [f"  {where}{progress.stage}"]
     if progress.is_end:
         parts.append("done")

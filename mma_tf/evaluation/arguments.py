@@ -94,6 +94,19 @@ def checked_images(
     return fetch, digest.hexdigest()
 
 
+def check_num_shards(num_shards: int, num_examples: int) -> None:
+    """Makes sure of the number of parts of the examples.
+
+    Raises:
+        UserError: If it is not at least 1, and at most one an example.
+    """
+    if not 1 <= num_shards <= max(num_examples, 1):
+        raise UserError(
+            f"Invalid `num_shards`: expected at least 1 and at most {num_examples}, "
+            f"one an example. Received: num_shards={num_shards}"
+        )
+
+
 def check_labels(labels: np.ndarray, num_classes: int) -> None:
     """Makes sure of labels `[examples]`.
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import math
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -16,15 +15,17 @@ from mma_tf.evaluation import sanity_checks, suite_checks
 from mma_tf.evaluation.arguments import (
     ImageSource,
     check_labels,
+    check_num_shards,
     checked_images,
     checked_radii,
 )
 from mma_tf.evaluation.predictor import Predictor
 from mma_tf.evaluation.progress import Progress
 from mma_tf.evaluation.records import Records
+from mma_tf.evaluation.referee import Referee
 from mma_tf.evaluation.results import Check, Evaluation
+from mma_tf.evaluation.shards import ShardedRun, SuiteResult
 from mma_tf.evaluation.subject import Subject
-from mma_tf.evaluation.suite_run import SuiteRun
 from mma_tf.evaluation.suite_state import agree
 from mma_tf.evaluation.suites import Stage, make_stages
 from mma_tf.evaluation.tables import PrintableEvaluation
@@ -62,6 +63,7 @@ def evaluate(
     pgd_step: float = 0.25,
     run_checks: bool = True,
     save_to: str | pathlib.Path | None = None,
+    num_shards: int = 1,
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> Evaluation:
     """Returns how robust a classifier is, as far as a suite of attacks can tell.
@@ -91,6 +93,10 @@ def evaluate(
         run_checks: Whether to look for signs that the figures cannot be trusted.
         save_to: A folder where the state is saved twice a minute, made if need be: the
             same call goes on from there after a kill, and ends with the same figures.
+        num_shards: Parts of the examples, which are judged one after the other. Several
+            processes that make the same call with the same `save_to` divide them
+            between them, and each returns the whole. In other batches the classifier's
+            answers may differ by a rounding; nothing else does.
         on_progress: Told where the evaluation is; may raise to stop.
 
     Raises:
@@ -100,6 +106,7 @@ def evaluate(
     """
     logits_fn = _bound(logits_fn)
     labels = flat_labels(np.asarray(labels))
+    check_num_shards(num_shards, len(labels))
     if isinstance(images, tf.Tensor | list):
         images = np.asarray(images)
     radii = checked_radii(eps, suite, norm, images.shape)
@@ -136,17 +143,17 @@ def evaluate(
         ),
         answers=_answers(predict, logits, sources, fetch(first)),
     )
-    records = Records(correct, predictions, fetch, radii=radii or (math.inf,))
-    run = SuiteRun(
+    found = ShardedRun(
         subject,
         stages,
-        records,
-        predict,
+        Records(correct, predictions, fetch, radii=radii),
+        Referee(logits_fn, predict, norm=norm, batch_size=batch_size),
+        num_shards=num_shards,
         save_to=None if save_to is None else pathlib.Path(save_to),
         on_progress=on_progress,
-    )
-    run.run()
-    checks = _checks(subject, run, predict, has_gradient) if run_checks else []
+    ).run()
+    checks = _checks(subject, found, predict, has_gradient) if run_checks else []
+    records = found.records
     return PrintableEvaluation(
         model=model,
         norm=norm,
@@ -158,13 +165,13 @@ def evaluate(
         robust=records.robust[: len(radii)],
         fooled_by=records.fooled_by,
         sizes=records.sizes,
-        stages=tuple(run.results),
+        stages=found.stages,
         checks=tuple(checks),
         gallery=records.gallery(labels),
         seed=seed,
         batch_size=batch_size,
         has_gradient=has_gradient,
-        seconds=run.seconds,
+        seconds=found.seconds,
     )
 
 
@@ -254,11 +261,11 @@ def _fingerprint(stages: Sequence[Stage], labels: np.ndarray, *settings: Any) ->
 
 def _checks(
     subject: Subject,
-    run: SuiteRun,
+    suite: SuiteResult,
     predict: Predictor,
     has_gradient: bool,
 ) -> list[Check]:
-    records, eps = run.records, subject.eps
+    records, eps = suite.records, subject.eps
     seed = fold_in(subject.seed, _CHECK_SEED)
     some = np.arange(min(_NUM_CHECKED, len(subject.labels), subject.batch_size))
     checks = sanity_checks.model_checks(
@@ -275,9 +282,9 @@ def _checks(
     if eps:
         found = suite_checks.grid_does_not_fall(eps, records.robust, records.correct)
         checks += [found] if found else []
-        wins = suite_checks.black_box_wins(run.results, len(subject.labels))
+        wins = suite_checks.black_box_wins(suite.stages, len(subject.labels))
         # Where no gradient of this model was taken, none can have misled.
-        if not wins and suite_checks.took_gradients(run.results):
+        if not wins and suite_checks.took_gradients(suite.stages):
             wins = _probes(subject, records.robust, seed)
         checks += wins
     return checks

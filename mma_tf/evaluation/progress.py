@@ -18,6 +18,8 @@ class Progress:
         seconds_left: How long the evaluation takes at most, at the speed so far: as if
             no further example were broken. None while the speed is not known.
         is_end: Whether the attack has just ended.
+        shard: Of the examples, from 1; what is told is of this shard alone.
+        num_shards: How many of them there are.
     """
 
     model: str
@@ -29,3 +31,5 @@ class Progress:
     share_right: float
     seconds_left: float | None
     is_end: bool
+    shard: int = 1
+    num_shards: int = 1

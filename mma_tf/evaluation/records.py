@@ -1,5 +1,6 @@
 """What is known of each example so far, while a suite runs."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -19,7 +20,7 @@ class Records:
         correct: `[examples]` whether the clean image is classified right.
         predictions: `[examples]` of the clean images.
         fetch: Places of examples to their images, float32 in [0, 1].
-        radii: In ascending order, in pixel units; infinite for margins.
+        radii: In ascending order, in pixel units; none for margins.
     """
 
     def __init__(
@@ -32,9 +33,11 @@ class Records:
     ) -> None:
         self.correct = correct
         self.predictions = predictions
-        self._radii = radii
-        self.robust = np.repeat(correct[np.newaxis], len(radii), axis=0)
-        self.fooled_by = np.full((len(radii), len(correct)), _NOT_FOOLED, np.int32)
+        # A search of margins is an attack in a ball without end.
+        self._radii = tuple(radii) or (math.inf,)
+        shape = (len(self._radii), len(correct))
+        self.robust = np.broadcast_to(correct, shape).copy()
+        self.fooled_by = np.full(shape, _NOT_FOOLED, np.int32)
         self.sizes = np.where(correct, np.inf, 0.0)
         self.num_outside = 0
         self.num_denied = 0
@@ -79,6 +82,23 @@ class Records:
             if nearer:
                 self.sizes[example] = distance
                 self._show(example, points[at], verdict.prediction[at])
+
+    def take_over(self, start: int, part: "Records") -> None:
+        """Takes over what is known of a part of the examples.
+
+        Args:
+            start: Place of the part's first example.
+            part: Records of the same radii.
+        """
+        places = slice(start, start + len(part.correct))
+        self.robust[:, places] = part.robust
+        self.fooled_by[:, places] = part.fooled_by
+        self.sizes[places] = part.sizes
+        self.num_outside += part.num_outside
+        self.num_denied += part.num_denied
+        for at, example in enumerate(part._shown):
+            prediction = part._shown_predictions[at]
+            self._show(start + example, part._adversarial[at], prediction)
 
     def _show(self, example: int, point: np.ndarray, prediction: int) -> None:
         for at in np.flatnonzero(self._shown == example):

@@ -119,7 +119,7 @@ class Evaluation:
         batch_size: Examples attacked at a time.
         has_gradient: Whether gradients could be taken; without, the black-box attacks
             alone were made.
-        seconds: Wall time of it all.
+        seconds: Wall time of it all, that of all shards added up.
     """
 
     model: str

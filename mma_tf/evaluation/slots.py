@@ -24,6 +24,8 @@ class Work:
         eps: `[examples]` radii of the balls, in pixel units.
         targets: `[examples, passes]` the target class of each pass.
         seed: `[2]` integers; each example and pass draws its own numbers.
+        first: Place of the first example among all that are judged, of which these may
+            be a part: it draws the numbers that it would draw there.
     """
 
     fetch: Callable[[np.ndarray], np.ndarray]
@@ -32,6 +34,7 @@ class Work:
     eps: np.ndarray
     targets: np.ndarray
     seed: Tensor
+    first: int = 0
 
     @property
     def num_passes(self) -> int:
@@ -108,7 +111,7 @@ class Slots:
             eps=tf.constant(work.eps[example], tf.float32),
             seeds=tf.zeros([len(example), 2], tf.int64),
         )
-        keys = example * work.num_passes + self._pass
+        keys = (work.first + example) * work.num_passes + self._pass
         return problem, work.seed, tf.constant(keys, tf.int64)
 
     def retire_idle(self, num_iterations: int) -> None:

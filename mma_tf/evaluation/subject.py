@@ -1,14 +1,14 @@
 """What an evaluation judges."""
 
+import dataclasses
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 import numpy as np
 
 from mma_tf.types import LogitsFn, NormName
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Subject:
     """What is judged, and how.
 
@@ -26,6 +26,7 @@ class Subject:
         fingerprint: Names images, labels, attacks and settings: what is saved belongs
             to them alone.
         answers: Logits of the model and of the sources, by which to know them again.
+        first: Place of the first example among those of the whole evaluation.
     """
 
     model: str
@@ -40,3 +41,19 @@ class Subject:
     batch_size: int
     fingerprint: str
     answers: Mapping[str, np.ndarray]
+    first: int = 0
+
+    def part(self, start: int, stop: int) -> "Subject":
+        """Returns the same model on the examples from `start` to before `stop`."""
+        answers = dict(self.answers)
+        if "model" in answers:
+            answers["model"] = answers["model"][start:stop]
+        return dataclasses.replace(
+            self,
+            fetch=lambda places: self.fetch(start + places),
+            labels=self.labels[start:stop],
+            targets=self.targets[start:stop],
+            fingerprint=f"{self.fingerprint} {start}:{stop}",
+            answers=answers,
+            first=self.first + start,
+        )

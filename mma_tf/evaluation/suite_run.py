@@ -8,13 +8,12 @@ import numpy as np
 
 from mma_tf.attacks.iterative import FIRST_RADIUS
 from mma_tf.evaluation.clock import Clock
-from mma_tf.evaluation.predictor import Predictor
 from mma_tf.evaluation.progress import Progress
 from mma_tf.evaluation.records import Records
 from mma_tf.evaluation.referee import Referee
 from mma_tf.evaluation.results import StageResult
 from mma_tf.evaluation.slots import Slots, Work
-from mma_tf.evaluation.stream import Stream
+from mma_tf.evaluation.streams import Streams
 from mma_tf.evaluation.subject import Subject
 from mma_tf.evaluation.suite_state import read_state, write_state
 from mma_tf.evaluation.suites import Stage
@@ -32,7 +31,8 @@ class SuiteRun:
         subject: What is judged.
         stages: The attacks, in their order.
         records: What is known of each example; changed by `run`.
-        predict: The subject's classifier for numpy arrays.
+        streams: The attacks, bound to the subject's classifiers.
+        referee: Who rules on what they claim.
         save_to: A folder for the state, made if need be; None: not saved.
         on_progress: Told where the evaluation is; may raise to stop.
     """
@@ -42,7 +42,8 @@ class SuiteRun:
         subject: Subject,
         stages: Sequence[Stage],
         records: Records,
-        predict: Predictor,
+        streams: Streams,
+        referee: Referee,
         *,
         save_to: pathlib.Path | None,
         on_progress: Callable[[Progress], None],
@@ -51,17 +52,12 @@ class SuiteRun:
         self._stages = stages
         self._path = None if save_to is None else save_to / STATE_FILE
         self._on_progress = on_progress
-        self._streams: dict[str, Stream] = {}
+        self._streams = streams
+        self._referee = referee
         self._clock = Clock()
         self._saved_at = time.monotonic()
         self.records = records
         self.results: list[StageResult] = []
-        self._referee = Referee(
-            subject.logits_fn,
-            predict,
-            norm=subject.norm,
-            batch_size=subject.batch_size,
-        )
 
     @property
     def seconds(self) -> float:
@@ -119,7 +115,7 @@ class SuiteRun:
             evaluated = int(saved["num_evaluated"])
         is_margin = eps is None
         if len(work.todo):
-            self._stream(stage).run(
+            self._streams.of(stage).run(
                 work,
                 is_solved=lambda at: (
                     np.zeros(len(at), bool) if is_margin else ~records.robust[level, at]
@@ -184,20 +180,8 @@ class SuiteRun:
             eps=radii,
             targets=targets,
             seed=fold_in(subject.seed, number),
+            first=subject.first,
         )
-
-    def _stream(self, stage: Stage) -> Stream:
-        if stage.name not in self._streams:
-            source = stage.source
-            subject = self._subject
-            self._streams[stage.name] = Stream(
-                stage.attack,
-                subject.logits_fn if source is None else subject.sources[source],
-                batch_size=subject.batch_size,
-                stop_in_ball=bool(subject.eps) and source is None,
-                result="adversarial" if source is None else "best_points",
-            )
-        return self._streams[stage.name]
 
     def _judge(
         self,

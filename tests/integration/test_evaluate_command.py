@@ -228,6 +228,45 @@ class TestReports:
         ]
         assert attacks[0] == attacks[1]
 
+    def test_processes_that_share_an_evaluation_leave_the_same_report(
+        self, models, tmp_path
+    ):
+        def arguments(out):
+            return (
+                f"--model={models / 'exported'}",
+                "--eps=0.02",
+                "--suite=quick",
+                f"--out={out}",
+            )
+
+        shared = [
+            command(*arguments("shared"), "--num_shards=4", cwd=tmp_path)
+            for _ in range(2)
+        ]
+        outputs = [process.communicate(timeout=300) for process in shared]
+        for process, (out, err) in zip(shared, outputs, strict=True):
+            assert process.returncode == 0, err
+            assert "robust accuracy" in out
+        done = [set(re.findall(r"shard (\d) of 4, .* done", o)) for o, _ in outputs]
+        assert done[0] | done[1] == set("1234")
+        assert not done[0] & done[1]
+        assert main([*arguments(tmp_path / "whole"), HERE]) == 0
+        with (
+            np.load(tmp_path / "whole" / "per_example.npz") as one,
+            np.load(tmp_path / "shared" / "per_example.npz") as other,
+        ):
+            assert sorted(one) == sorted(other)
+            for name in one:
+                if one[name].dtype == np.float64:
+                    np.testing.assert_allclose(one[name], other[name], atol=1e-6)
+                else:
+                    np.testing.assert_array_equal(one[name], other[name], err_msg=name)
+        checks = [
+            read_results(tmp_path / name / "results.json")["models"][0]["sanity_checks"]
+            for name in ("whole", "shared")
+        ]
+        assert checks[0] == checks[1]
+
 
 def test_help_tells_every_flag_without_tensorflow(tmp_path):
     process = command("--help", cwd=tmp_path)
@@ -258,6 +297,7 @@ def test_help_tells_every_flag_without_tensorflow(tmp_path):
         (["--model=nowhere", "--eps=0.1", "--input_range=1,0"], "--input_range=1,0"),
         (["--model=a", "--model=a", "--eps=0.1"], "each model once"),
         (["--model=a", "--eps=0.1", "--batch_size=0"], "batch_size"),
+        (["--model=a", "--eps=0.1", "--num_shards=0"], "num_shards"),
         (["--modle=nowhere"], "--model"),
     ],
 )
@@ -308,6 +348,18 @@ class TestFolders:
         assert "seed was 0, now 1" in captured.err
         assert captured.err.count("\n") == 1
         assert (tmp_path / "out" / "results.json").read_bytes() == before
+
+    def test_other_shards_and_too_many_are_refused(self, models, tmp_path, capsys):
+        out = tmp_path / "out"
+        assert self.judge(models, out) == 0
+        capsys.readouterr()
+        assert self.judge(models, out, "--num_shards=2") == 2
+        assert "num_shards was 1, now 2" in capsys.readouterr().err
+        assert self.judge(models, tmp_path / "new", "--num_shards=11") == 2
+        captured = capsys.readouterr()
+        assert "`--num_shards`: expected at most 10, one an image" in captured.err
+        assert captured.err.count("\n") == 1
+        assert not (tmp_path / "new").exists()
 
     def test_that_of_something_else_is_refused(self, models, tmp_path, capsys):
         (tmp_path / "notes.txt").write_text("mine")

@@ -1,0 +1,146 @@
+"""The examples in shards: the same figures, whoever judges which of them."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from mma_tf.errors import UserError
+from mma_tf.evaluation import evaluate, judging, make_stages, suite_run
+
+NUM_EXAMPLES = 23
+
+
+class Stop(Exception):
+    """Ends a run from within."""
+
+
+@pytest.fixture(scope="module")
+def linear():
+    """A linear classifier, images, and labels of which a few are wrong."""
+    rng = np.random.default_rng(1)
+    weights = rng.normal(size=(16, 5)).astype("float32")
+    images = rng.uniform(0.4, 0.6, size=(NUM_EXAMPLES, 4, 4, 1)).astype("float32")
+
+    def logits_fn(batch):
+        return tf.matmul(tf.reshape(batch - 0.5, [-1, 16]), weights)
+
+    labels = np.argmax(logits_fn(images), axis=1)
+    # The first shard of four has no image that is right, and the gallery none of it.
+    labels[:6] = (labels[:6] + 1) % 5
+    return logits_fn, images, labels
+
+
+def judge(linear, **options):
+    arguments = {
+        "norm": "linf",
+        "eps": [0.01, 0.03],
+        "suite": "quick",
+        "batch_size": 4,
+        "run_checks": False,
+    }
+    return evaluate(*linear, **(arguments | options))
+
+
+def assert_same(one, other):
+    for name in ("correct", "robust", "fooled_by"):
+        np.testing.assert_array_equal(
+            getattr(one, name), getattr(other, name), err_msg=name
+        )
+    np.testing.assert_allclose(one.sizes, other.sizes, atol=1e-6)
+    np.testing.assert_array_equal(one.gallery.indices, other.gallery.indices)
+    np.testing.assert_array_equal(one.gallery.predictions, other.gallery.predictions)
+    np.testing.assert_allclose(
+        one.gallery.adversarial, other.gallery.adversarial, atol=1e-5
+    )
+    # Passes through the network count idle places of batches, too, and these differ.
+    work = {"forward_passes": 0, "backward_passes": 0, "seconds": 0.0}
+    for ours, theirs in zip(one.stages, other.stages, strict=True):
+        assert dataclasses.replace(ours, **work) == dataclasses.replace(theirs, **work)
+
+
+@pytest.mark.parametrize("num_shards", [4, NUM_EXAMPLES])
+def test_shards_change_no_figure(linear, num_shards):
+    whole = judge(linear)
+    assert 0 < np.sum(whole.correct) < NUM_EXAMPLES
+    assert_same(whole, judge(linear, num_shards=num_shards))
+
+
+def test_nor_a_margin(linear, monkeypatch):
+    stages = make_stages("margins", norm="l2", num_classes=5)
+    monkeypatch.setattr(judging, "make_stages", lambda *_, **__: stages[1:3])
+    options = {"suite": "margins", "eps": (), "norm": "l2"}
+    assert_same(judge(linear, **options), judge(linear, **options, num_shards=4))
+
+
+def test_random_starts_are_those_of_the_whole(linear):
+    # Random starts decide where Square's and PGD's errors are.
+    options = {"suite": "black_box", "eps": [0.02]}
+    whole = judge(linear, **options)
+    assert_same(whole, judge(linear, **options, num_shards=3))
+
+
+def test_two_processes_divide_the_shards(linear, tmp_path):
+    """The second begins while the first is at its first shard, and waits at the end."""
+    first_calls, second_calls = [], []
+
+    def second(progress):
+        if progress.stage == "waiting for other processes":
+            raise Stop
+        second_calls.append(progress.shard)
+
+    def first(progress):
+        first_calls.append(progress.shard)
+        if len(first_calls) == 1:
+            with pytest.raises(Stop):
+                judge(linear, num_shards=3, save_to=tmp_path, on_progress=second)
+
+    found = judge(linear, num_shards=3, save_to=tmp_path, on_progress=first)
+    assert set(first_calls) == {1}
+    assert set(second_calls) == {2, 3}
+    assert_same(found, judge(linear))
+    # All is there: whoever comes later attacks nothing again.
+    first_calls.clear()
+    again = judge(
+        linear, num_shards=3, save_to=tmp_path, on_progress=first_calls.append
+    )
+    assert first_calls == []
+    assert_same(found, again)
+    assert found.seconds == again.seconds
+
+
+def test_the_shard_of_a_killed_process_is_taken_over(linear, tmp_path, monkeypatch):
+    monkeypatch.setattr(suite_run, "_SAVE_SECONDS", 0.0)
+    calls = []
+
+    def stop_soon(progress):
+        calls.append(progress)
+        if len(calls) % 9 == 0:
+            raise Stop
+
+    def go_on():
+        return judge(linear, num_shards=3, save_to=tmp_path, on_progress=stop_soon)
+
+    for _ in range(3):
+        with pytest.raises(Stop):
+            go_on()
+    assert calls[-1].shard > 1
+    resumed = judge(linear, num_shards=3, save_to=tmp_path)
+    assert_same(resumed, judge(linear))
+
+
+def test_the_state_of_other_shards_is_not_read(linear, tmp_path):
+    whole = judge(linear)
+    assert_same(whole, judge(linear, num_shards=2, save_to=tmp_path))
+    assert_same(whole, judge(linear, num_shards=3, save_to=tmp_path))
+    shard = tmp_path / "shard-1-of-2"
+    (shard / "state.npz").replace(tmp_path / "shard-2-of-2" / "state.npz")
+    with pytest.raises(UserError, match="state of another model, data or suite"):
+        judge(linear, num_shards=2, save_to=tmp_path)
+
+
+@pytest.mark.parametrize("num_shards", [0, NUM_EXAMPLES + 1])
+def test_a_number_that_cannot_be_is_named(linear, num_shards):
+    with pytest.raises(UserError, match=f"`num_shards`.*num_shards={num_shards}$"):
+        judge(linear, num_shards=num_shards)
