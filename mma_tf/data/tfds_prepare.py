@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mma_tf.errors import UserError
+from mma_tf.locks import held
 
 # Seconds to wait for a connection, and for an answer.
 _TIMEOUT = (5.0, 10.0)
@@ -34,8 +35,7 @@ def prepare(builder: Any, source_dir: str | None) -> None:
         UserError: If files are missing and cannot be downloaded, a file is not the one
             that TFDS registers, or TFDS fails for another reason.
     """
-    # TFDS warns about a folder that is not there: it is not asked about one.
-    if builder.data_path.exists() and builder.is_prepared():
+    if _is_prepared(builder):
         return
     downloads = Path(builder.data_dir_root).expanduser() / "downloads"
     if source_dir is None:
@@ -59,6 +59,11 @@ def prepare(builder: Any, source_dir: str | None) -> None:
     if missing and not _answers(next(iter(missing.values()))):
         raise _missing(builder, source_dir, missing)
     _run(builder, folder, present)
+
+
+def _is_prepared(builder: Any) -> bool:
+    # TFDS warns about a folder that is not there: it is not asked about one.
+    return builder.data_path.exists() and builder.is_prepared()
 
 
 class _Recorder:
@@ -194,9 +199,15 @@ def _run(builder: Any, folder: Path, present: dict[str, str]) -> None:
         downloads.mkdir(parents=True, exist_ok=True)
         # TFDS names what it unpacks from a manual folder by the file's name alone, and
         # uses again what is there by that name: mnist's images for fashion_mnist's.
-        with tempfile.TemporaryDirectory(
-            prefix="unpacked-", dir=downloads, ignore_cleanup_errors=True
-        ) as unpacked:
+        with (
+            held(downloads / f"{builder.name}.lock", wait=True),
+            tempfile.TemporaryDirectory(
+                prefix="unpacked-", dir=downloads, ignore_cleanup_errors=True
+            ) as unpacked,
+        ):
+            # TFDS fails where another process has prepared the dataset meanwhile.
+            if _is_prepared(builder):
+                return
             # When one file is refused, TFDS' threads may still be unpacking another: at
             # the exit, which waits for them, nothing is written there any more.
             atexit.register(shutil.rmtree, unpacked, ignore_errors=True)

@@ -2,6 +2,8 @@ import contextlib
 import io
 import os
 import stat
+import subprocess
+import sys
 import threading
 import uuid
 from pathlib import Path
@@ -15,6 +17,8 @@ from mma_tf.data.sources import load
 from mma_tf.errors import UserError
 from tests.data import tiny_datasets
 from tests.data.tiny_datasets import TEST_FILE, TRAIN_FILE, images_of, write_source
+
+ROOT = Path(__file__).parents[2]
 
 
 def contents(folder):
@@ -77,10 +81,44 @@ def test_a_prepared_dataset_needs_neither_files_nor_network(
     assert unreachable_hosts == []
 
 
+def test_two_processes_that_need_it_at_once_prepare_it_once(source, tmp_path):
+    script = (
+        "import sys; sys.path = [p for p in sys.path if p]\n"
+        "from tests.data import tiny_datasets\n"
+        "from mma_tf.data.sources import load\n"
+        "print('ready', flush=True); sys.stdin.readline()\n"
+        f"data = load('tiny_trees', data_dir={str(tmp_path / 'data')!r},"
+        f" source_dir={str(source)!r})\n"
+        "print(len(data.train), data.class_names)\n"
+    )
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-P", "-c", script],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    for process in processes:
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        process.stdin.write("\n")
+        process.stdin.flush()
+    ends = [process.communicate(timeout=120) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], ends
+    loaded, prepared = sorted((output.splitlines() for output, _ in ends), key=len)
+    # One prepared it, the other only waited and read.
+    assert loaded == ["12 ('ash', 'elm', 'oak')"]
+    assert len(prepared) == 3
+
+
 def test_nothing_unpacked_is_left_behind(source, data_dir):
     load("tiny_trees", data_dir=str(data_dir), source_dir=str(source))
-    kept = {path.split("/")[0] for path in contents(data_dir)}
-    assert kept == {"tiny_trees"}
+    kept = {path for path in contents(data_dir) if not path.startswith("tiny_trees/")}
+    assert kept == {"downloads/tiny_trees.lock"}
 
 
 def test_files_of_the_same_name_are_not_taken_for_one_another(
