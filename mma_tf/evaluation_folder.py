@@ -42,9 +42,10 @@ class EvaluationFolder:
         Args:
             now: Those of this process, which are kept if it begins here.
         """
-        if not self.versions.exists():
-            write_text_atomically(self.versions, json.dumps(now, indent=2) + "\n")
-        return json.loads(self.versions.read_text("utf-8"))
+        with self.writing():
+            if not self.versions.exists():
+                write_text_atomically(self.versions, json.dumps(now, indent=2) + "\n")
+            return json.loads(self.versions.read_text("utf-8"))
 
     @contextlib.contextmanager
     def open(
@@ -88,9 +89,9 @@ class EvaluationFolder:
             yield
 
     @contextlib.contextmanager
-    def reporting(self) -> Iterator[None]:
-        """Lets one process at a time write the report."""
-        with held(self.path / ".report.lock", wait=True):
+    def writing(self) -> Iterator[None]:
+        """Lets one process at a time write, of those that share an open folder."""
+        with held(self.path / ".writing.lock", wait=True):
             yield
 
     def _check_not_foreign(self) -> None:

@@ -7,15 +7,23 @@ import shlex
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
 from mma_tf.cli import evaluate_flags
+from mma_tf.cli.evaluate_task import Task, context_of, load_task, plan_of
 from mma_tf.cli.interruption import Interruption
 from mma_tf.cli.parsing import parse, run_command
 from mma_tf.cli.quiet import import_tensorflow
 from mma_tf.errors import RunError, UserError
+
+# TensorFlow, which these load, takes seconds that --help and mistakes need not pay.
+if TYPE_CHECKING:
+    from mma_tf.evaluation.progress import Progress
+    from mma_tf.evaluation.results import Evaluation
+    from mma_tf.evaluation_folder import EvaluationFolder
+    from mma_tf.load import LoadedClassifier
 
 # Lengths of PGD's steps in suite "paper", in units of eps: Ding et al., ICLR 2020.
 _PGD_STEP = 1 / 4
@@ -47,82 +55,17 @@ def _main(arguments: Sequence[str]) -> int:
 
 def _evaluate(values: flags.FlagValues, arguments: Sequence[str]) -> None:
     import_tensorflow()
-    import tensorflow as tf
 
-    from mma_tf.cli.evaluate_progress import ProgressLines
-    from mma_tf.data.sources import load
-    from mma_tf.evaluation.judging import evaluate
-    from mma_tf.evaluation.progress import Progress
     from mma_tf.evaluation.tables import text_table
     from mma_tf.evaluation_folder import EvaluationFolder
-    from mma_tf.load import find_model, load_classifier, model_name
-    from mma_tf.report import write_report
     from mma_tf.versions import changed_versions, describe_versions
-    from mma_tf.zoo import short_path
 
-    paths = [*values.model, *values.transfer_from]
-    for path in paths:
-        find_model(path)
-    # Else GPUs multiply float32 with 10 bits, and a model near a tie answers otherwise
-    # in another batch.
-    tf.config.experimental.enable_tensor_float_32_execution(False)
-    if values.deterministic:
-        tf.config.experimental.enable_op_determinism()
-        tf.random.set_seed(values.seed)
-    data = load(
-        values.dataset,
-        data_dir=values.data_dir,
-        source_dir=values.source_dir,
-        test_split=values.test_split,
-    )
-    total = len(data.test)
-    number = min(values.num_examples, total) if values.num_examples else total
-    examples = data.test.take(0, number)
-    models = {
-        path: load_classifier(
-            path,
-            examples.take(0, 2).images_in_unit_range(),
-            num_classes=data.num_classes,
-            signature=values.signature,
-            input_range=values.input_range,
-        )
-        for path in paths
-    }
-    if values.num_shards > number:
-        raise UserError(
-            f"Invalid `--num_shards`: expected at most {number}, one an image. "
-            f"Received: --num_shards={values.num_shards}"
-        )
-    radii = evaluate_flags.radii(values)
-    plan = {
-        "models": {path: models[path].sha256 for path in values.model},
-        "transfer_from": {path: models[path].sha256 for path in values.transfer_from},
-        "dataset": values.dataset,
-        "split": values.test_split,
-        "num_examples": number,
-        "examples_sha256": _digest(examples),
-        "norm": values.norm,
-        "eps": list(radii),
-        "suite": values.suite,
-        "seed": values.seed,
-        "batch_size": values.batch_size,
-        "input_range": list(values.input_range),
-        "signature": values.signature,
-        "num_shards": values.num_shards,
-    }
-    names = {path: model_name(models[path].path) for path in values.model}
+    task = load_task(values)
+    plan = plan_of(values, task)
     if values.record:
-        hashes = {path: models[path].sha256 for path in names}
-        _check_record(values.record, names, hashes)
+        hashes = {path: task.models[path].sha256 for path in task.names}
+        _check_record(values.record, task.names, hashes)
     folder = EvaluationFolder(_out(values, plan))
-    is_mnist_linf = values.dataset == "mnist" and values.norm == "linf"
-    evaluations = []
-    progress = ProgressLines(sys.stdout)
-
-    def on_progress(now: Progress) -> None:
-        interruption.check()
-        progress.show(now)
-
     is_shared = values.num_shards > 1
     with folder.open(plan, is_shared=is_shared), Interruption() as interruption:
         now = describe_versions()
@@ -134,73 +77,15 @@ def _evaluate(values: flags.FlagValues, arguments: Sequence[str]) -> None:
                 "reported."
             )
         print(
-            f"{len(values.model)} model(s) on {number} of {total} {values.dataset} "
-            f"{values.test_split} images; state and report in {folder.path}",
+            f"{len(values.model)} model(s) on {len(task.examples)} of "
+            f"{len(task.data.test)} {values.dataset} {values.test_split} images; state "
+            f"and report in {folder.path}",
             flush=True,
         )
-        for at, path in enumerate(values.model):
-            print(_order(values, models[path]), flush=True)
-            evaluations.append(
-                evaluate(
-                    models[path].logits_fn,
-                    examples.unit_range_source(),
-                    examples.labels,
-                    norm=values.norm,
-                    eps=list(radii),
-                    suite=values.suite,
-                    model=path,
-                    seed=values.seed,
-                    batch_size=min(values.batch_size, number),
-                    transfer_from={
-                        name: models[name].logits_fn for name in values.transfer_from
-                    },
-                    has_gradient=models[path].has_gradient,
-                    pgd_step=_PGD_STEP_MNIST_LINF if is_mnist_linf else _PGD_STEP,
-                    save_to=folder.state_of(at),
-                    num_shards=values.num_shards,
-                    on_progress=on_progress,
-                )
-            )
-        context: dict[str, Any] = {
-            "models": {
-                path: {
-                    "path": short_path(model.path),
-                    "kind": model.kind,
-                    "sha256": model.sha256,
-                    "signature": model.signature,
-                    "input_range": list(values.input_range),
-                    "has_gradient": model.has_gradient,
-                }
-                for path, model in models.items()
-            },
-            "data": {
-                "dataset": values.dataset,
-                "split": values.test_split,
-                "num_examples": number,
-                "of": total,
-                "examples_sha256": plan["examples_sha256"],
-            },
-            "transfer_from": list(values.transfer_from),
-            "command": shlex.join(["bin/evaluate", *arguments]),
-            "versions": versions,
-            "eps_text": radii,
-            "class_names": list(data.class_names),
-        }
-        with folder.reporting():
-            write_report(evaluations, folder.path, context=context)
-            if values.record:
-                from mma_tf.published.records import write_records
-
-                placeless = evaluate_flags.without_places(arguments)
-                write_records(
-                    evaluations,
-                    pathlib.Path(values.record),
-                    context={
-                        **context,
-                        "command": shlex.join(["bin/evaluate", *placeless]),
-                    },
-                    names=names,
-                )
+        evaluations = _judge(values, task, folder, interruption)
+        context = context_of(values, task, versions, plan["examples_sha256"])
+        with folder.writing():
+            _write(values, task, evaluations, folder.path, context, arguments)
     print(text_table(evaluations))
     print(f"The report: {folder.path / 'report.md'}")
     doubts = sorted({w.name for e in evaluations for w in e.warnings})
@@ -211,7 +96,76 @@ def _evaluate(values: flags.FlagValues, arguments: Sequence[str]) -> None:
         )
 
 
-def _order(values: flags.FlagValues, model: Any) -> str:
+def _judge(
+    values: flags.FlagValues,
+    task: Task,
+    folder: "EvaluationFolder",
+    interruption: Interruption,
+) -> list["Evaluation"]:
+    from mma_tf.cli.evaluate_progress import ProgressLines
+    from mma_tf.evaluation.judging import evaluate
+
+    is_mnist_linf = values.dataset == "mnist" and values.norm == "linf"
+    progress = ProgressLines(sys.stdout)
+
+    def on_progress(now: "Progress") -> None:
+        interruption.check()
+        progress.show(now)
+
+    evaluations = []
+    for at, path in enumerate(values.model):
+        model = task.models[path]
+        print(_order(values, model), flush=True)
+        evaluations.append(
+            evaluate(
+                model.logits_fn,
+                task.examples.unit_range_source(),
+                task.examples.labels,
+                norm=values.norm,
+                eps=list(evaluate_flags.radii(values)),
+                suite=values.suite,
+                model=path,
+                seed=values.seed,
+                batch_size=min(values.batch_size, len(task.examples)),
+                transfer_from={
+                    name: task.models[name].logits_fn for name in values.transfer_from
+                },
+                has_gradient=model.has_gradient,
+                pgd_step=_PGD_STEP_MNIST_LINF if is_mnist_linf else _PGD_STEP,
+                save_to=folder.state_of(at),
+                num_shards=values.num_shards,
+                on_progress=on_progress,
+            )
+        )
+    return evaluations
+
+
+def _write(
+    values: flags.FlagValues,
+    task: Task,
+    evaluations: Sequence["Evaluation"],
+    folder: pathlib.Path,
+    context: Mapping[str, Any],
+    arguments: Sequence[str],
+) -> None:
+    """Writes the report and, where one is wanted, a record of each model."""
+    from mma_tf.published.records import write_records
+    from mma_tf.report import write_report
+
+    def with_command(words: Sequence[str]) -> dict[str, Any]:
+        return {**context, "command": shlex.join(["bin/evaluate", *words])}
+
+    write_report(evaluations, folder, context=with_command(arguments))
+    if values.record:
+        write_records(
+            evaluations,
+            pathlib.Path(values.record),
+            context=with_command(evaluate_flags.without_places(arguments)),
+            names=task.names,
+        )
+
+
+def _order(values: flags.FlagValues, model: "LoadedClassifier") -> str:
     """Returns the attacks on a model in the order in which they are made."""
     from mma_tf.evaluation.suites import make_stages
 
@@ -269,12 +223,6 @@ def _check_record(
                 f"or {folder}. Received: --model={path} (rename its folder, remove "
                 "those records, or give another folder)"
             )
-
-
-def _digest(examples: Any) -> str:
-    digest = hashlib.sha256(examples.images.tobytes())
-    digest.update(examples.labels.tobytes())
-    return digest.hexdigest()
 
 
 def _out(values: flags.FlagValues, plan: dict[str, Any]) -> pathlib.Path:
