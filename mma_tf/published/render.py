@@ -14,7 +14,7 @@ from mma_tf.files import write_bytes_atomically, write_text_atomically
 from mma_tf.published.pictures import draw, validations
 from mma_tf.published.plan import PicturePlan, Plan, TablePlan, read_plan
 from mma_tf.published.records import Record, read_records
-from mma_tf.published.tables import model_table, validation_table
+from mma_tf.published.tables import model_table, shows, validation_table
 from mma_tf.report.drawing import NOTE, png_bytes
 from mma_tf.zoo import CARD, card_names, check_weights, read_card, write_card
 
@@ -98,16 +98,15 @@ def left_out(
     parts: list[TablePlan | PicturePlan] = [*plan.tables, *plan.pictures]
     named = dict.fromkeys(name for part in parts for name in part.models)
     known = {*card_names(models), *(record.model for record in records)}
-    shown: list[TablePlan | PicturePlan] = [
-        *(table for table in plan.tables if table.shows == "evaluations"),
-        *plan.pictures,
-    ]
     nowhere = [
         record.name
         for record in records
-        if not any(
-            record.model in part.models and record.is_of(part.dataset, part.norm)
-            for part in shown
+        if not any(shows(table, record) for table in plan.tables)
+        and not any(
+            record.model in picture.models
+            and record.is_of(picture.dataset, picture.norm)
+            and record.contents["suite"] == picture.suite
+            for picture in plan.pictures
         )
     ]
     return [name for name in named if name not in known], nowhere

@@ -32,11 +32,7 @@ def model_table(
     Raises:
         UserError: If two of the records are of as many, but other images.
     """
-    records = [
-        record
-        for record in records
-        if record.is_of(plan.dataset, plan.norm) and record.model in plan.models
-    ]
+    records = [record for record in records if shows(plan, record)]
     _check_examples(records)
     rows: dict[tuple[str, int], dict[Column, Figure]] = {}
     for model in plan.models:
@@ -72,6 +68,19 @@ def model_table(
         for doubt in figure.doubts
     )
     return "\n\n".join([table([header, *lines]), *notes])
+
+
+def shows(plan: TablePlan, record: Record) -> bool:
+    """Returns whether a table of evaluations has a place for a record.
+
+    Searches of margins, which have no radius, have none: there are pictures of them.
+    """
+    return (
+        plan.shows == "evaluations"
+        and record.is_of(plan.dataset, plan.norm)
+        and record.model in plan.models
+        and bool(record.contents["eps"])
+    )
 
 
 def _check_examples(records: Sequence[Record]) -> None:

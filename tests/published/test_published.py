@@ -460,6 +460,21 @@ def test_margins_stand_in_the_card(checkout):
     assert figures[1]["margins"] == make_evaluation("a", eps=()).margin_statistics()
 
 
+def test_margins_of_other_images_are_no_row_of_a_table(checkout, capsys):
+    record(checkout / "results", "runs/a")
+    assert show(checkout) == 0
+    before = (checkout / "README.md").read_text()
+    capsys.readouterr()
+    data = {**CONTEXT["data"], "examples_sha256": "cd" * 32}
+    record(checkout / "results", "runs/a", eps=(), context={"data": data})
+    assert show(checkout) == 0
+    assert (checkout / "README.md").read_text() == before
+    # The plan's picture of margins is one of another suite.
+    assert (
+        "Shown nowhere, as plan.json does not name them: a_" in capsys.readouterr().out
+    )
+
+
 def test_pictures_are_checked_too(checkout, capsys):
     record(checkout / "results", "runs/a")
     assert show(checkout) == 0
