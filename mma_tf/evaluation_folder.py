@@ -65,6 +65,9 @@ class EvaluationFolder:
         with contextlib.ExitStack() as stack:
             try:
                 self._check_not_foreign()
+                if self.plan.exists():
+                    # Not only after another process, which may be at it for hours.
+                    self._check_same(plan)
                 self.path.mkdir(parents=True, exist_ok=True)
                 lock = held(self.path / ".lock", wait=is_shared)
                 is_alone = stack.enter_context(lock)
@@ -95,11 +98,13 @@ class EvaluationFolder:
             yield
 
     def _check_not_foreign(self) -> None:
-        if self.plan.exists() or not self.path.exists():
+        if not self.path.exists():
             return
         entries = self.path.iterdir() if self.path.is_dir() else [self.path]
+        names = {entry.name for entry in entries}
         # What is there when another process has just begun, or was killed at that.
-        if any(entry.name not in {".lock", "plan.json.partial"} for entry in entries):
+        beginning = {".lock", f"{self.plan.name}.partial"}
+        if self.plan.name not in names and names - beginning:
             raise UserError(
                 f"Invalid `--out`: {self.path} exists and is not an evaluation of this "
                 "program (it has no plan.json); give a new or empty folder."

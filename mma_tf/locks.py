@@ -15,7 +15,7 @@ def held(path: pathlib.Path, *, wait: bool = False) -> Iterator[bool]:
         wait: Whether to wait for a process that holds it.
 
     Raises:
-        OSError: If the file cannot be made.
+        OSError: If the file cannot be made, or its file system knows no locks.
     """
     with path.open("w") as file:
         try:

@@ -63,7 +63,9 @@ def describe(progress: Progress) -> str:
     if progress.eps is not None:
         parts.append(f"{100 * progress.share_right:.2f} % still right")
     if progress.seconds_left is not None:
-        parts.append(f"at most {format_seconds(progress.seconds_left)} left")
+        whose = " for this shard" if progress.num_shards > 1 else ""
+        left = format_seconds(progress.seconds_left)
+        parts.append(f"at most {left} left{whose}")
     return ", ".join(parts)
 
 

@@ -87,6 +87,8 @@ def load_task(values: flags.FlagValues) -> Task:
 def plan_of(values: flags.FlagValues, task: Task) -> dict[str, Any]:
     """Returns all that the figures depend on, of plain JSON values."""
     models = task.models
+    # Not where there are none, so that evaluations from before them go on.
+    shards = {"num_shards": values.num_shards} if values.num_shards > 1 else {}
     return {
         "models": {path: models[path].sha256 for path in values.model},
         "transfer_from": {path: models[path].sha256 for path in values.transfer_from},
@@ -101,7 +103,7 @@ def plan_of(values: flags.FlagValues, task: Task) -> dict[str, Any]:
         "batch_size": values.batch_size,
         "input_range": list(values.input_range),
         "signature": values.signature,
-        "num_shards": values.num_shards,
+        **shards,
     }
 
 

@@ -100,7 +100,7 @@ def check_num_shards(num_shards: int, num_examples: int) -> None:
     Raises:
         UserError: If it is not at least 1, and at most one an example.
     """
-    if not 1 <= num_shards <= max(num_examples, 1):
+    if not 1 <= num_shards <= num_examples:
         raise UserError(
             f"Invalid `num_shards`: expected at least 1 and at most {num_examples}, "
             f"one an example. Received: num_shards={num_shards}"

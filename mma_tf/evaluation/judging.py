@@ -21,7 +21,6 @@ from mma_tf.evaluation.arguments import (
 )
 from mma_tf.evaluation.predictor import Predictor
 from mma_tf.evaluation.progress import Progress
-from mma_tf.evaluation.records import Records
 from mma_tf.evaluation.referee import Referee
 from mma_tf.evaluation.results import Check, Evaluation
 from mma_tf.evaluation.shards import ShardedRun, SuiteResult
@@ -95,8 +94,10 @@ def evaluate(
             same call goes on from there after a kill, and ends with the same figures.
         num_shards: Parts of the examples, which are judged one after the other. Several
             processes that make the same call with the same `save_to` divide them
-            between them, and each returns the whole. In other batches the classifier's
-            answers may differ by a rounding; nothing else does.
+            between them, and each returns the whole. Each example meets the attacks
+            that it would meet without shards. It is left alone after the first error,
+            and where few examples fill a batch several of its passes run at once: which
+            error is found, and `sizes` with it, may be another.
         on_progress: Told where the evaluation is; may raise to stop.
 
     Raises:
@@ -106,11 +107,11 @@ def evaluate(
     """
     logits_fn = _bound(logits_fn)
     labels = flat_labels(np.asarray(labels))
-    check_num_shards(num_shards, len(labels))
     if isinstance(images, tf.Tensor | list):
         images = np.asarray(images)
     radii = checked_radii(eps, suite, norm, images.shape)
     fetch, sha256 = checked_images(images, labels, batch_size)
+    check_num_shards(num_shards, len(labels))
     predict = Predictor(logits_fn, min(batch_size, len(labels)))
     logits = _logits(predict, fetch, len(labels), batch_size)
     num_classes = logits.shape[1]
@@ -146,7 +147,8 @@ def evaluate(
     found = ShardedRun(
         subject,
         stages,
-        Records(correct, predictions, fetch, radii=radii),
+        correct,
+        predictions,
         Referee(logits_fn, predict, norm=norm, batch_size=batch_size),
         num_shards=num_shards,
         save_to=None if save_to is None else pathlib.Path(save_to),
@@ -160,8 +162,8 @@ def evaluate(
         suite=suite,
         eps=radii,
         labels=labels,
-        predictions=predictions,
-        correct=correct,
+        predictions=records.predictions,
+        correct=records.correct,
         robust=records.robust[: len(radii)],
         fooled_by=records.fooled_by,
         sizes=records.sizes,
@@ -170,6 +172,7 @@ def evaluate(
         gallery=records.gallery(labels),
         seed=seed,
         batch_size=batch_size,
+        num_shards=num_shards,
         has_gradient=has_gradient,
         seconds=found.seconds,
     )

@@ -14,11 +14,11 @@ class Progress:
         pass_number: The random start or target that is being handed out, from 1.
         num_passes: How many of them there are.
         share_done: Of this attack's work, in [0, 1].
-        share_right: Of all examples, those that no attack at this radius broke yet.
-        seconds_left: How long the evaluation takes at most, at the speed so far: as if
+        share_right: Of the examples, those that no attack at this radius broke yet.
+        seconds_left: How long the attacks take at most, at the speed so far: as if
             no further example were broken. None while the speed is not known.
         is_end: Whether the attack has just ended.
-        shard: Of the examples, from 1; what is told is of this shard alone.
+        shard: The part of the examples that all of this is about, from 1.
         num_shards: How many of them there are.
     """
 

@@ -33,6 +33,7 @@ class Records:
     ) -> None:
         self.correct = correct
         self.predictions = predictions
+        self._fetch = fetch
         # A search of margins is an attack in a ball without end.
         self._radii = tuple(radii) or (math.inf,)
         shape = (len(self._radii), len(correct))
@@ -41,11 +42,16 @@ class Records:
         self.sizes = np.where(correct, np.inf, 0.0)
         self.num_outside = 0
         self.num_denied = 0
-        shown = np.flatnonzero(correct)[:_NUM_SHOWN]
-        self._shown = shown if len(shown) else np.arange(min(_NUM_SHOWN, len(correct)))
-        self._images = fetch(self._shown)
+        self._choose_shown()
+
+    def _choose_shown(self) -> None:
+        right = np.flatnonzero(self.correct)
+        self._shown = (right if len(right) else np.arange(len(self.correct)))[
+            :_NUM_SHOWN
+        ]
+        self._images = self._fetch(self._shown)
         self._adversarial = self._images.copy()
-        self._shown_predictions = predictions[self._shown]
+        self._shown_predictions = self.predictions[self._shown]
 
     def refuse(self, verdict: Verdict) -> None:
         """Counts claims that turned out to be false.
@@ -88,7 +94,7 @@ class Records:
 
         Args:
             start: Place of the part's first example.
-            part: Records of the same radii.
+            part: Records of the same radii, in which as many examples are right.
         """
         places = slice(start, start + len(part.correct))
         self.robust[:, places] = part.robust
@@ -119,6 +125,8 @@ class Records:
     def arrays(self) -> dict[str, np.ndarray]:
         """Returns all that changes, to be saved."""
         return {
+            "correct": self.correct,
+            "predictions": self.predictions,
             "robust": self.robust,
             "fooled_by": self.fooled_by,
             "sizes": self.sizes,
@@ -129,6 +137,10 @@ class Records:
 
     def restore(self, saved: Mapping[str, np.ndarray]) -> None:
         """Puts back what `arrays` gave."""
+        # A random model, or another machine, may have answered otherwise there.
+        self.correct = saved.get("correct", self.correct)
+        self.predictions = saved.get("predictions", self.predictions)
+        self._choose_shown()
         self.robust, self.fooled_by = saved["robust"], saved["fooled_by"]
         self.sizes = saved["sizes"]
         self.num_outside, self.num_denied = (int(n) for n in saved["refused"])

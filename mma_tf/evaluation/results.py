@@ -30,7 +30,7 @@ class StageResult:
         forward_passes: Images that went through the network, those of gradients and
             places of a batch that held no example included.
         backward_passes: Images for which a gradient was computed.
-        seconds: Wall time, that of compilation included.
+        seconds: Wall time, that of compilation included; of all shards, added up.
     """
 
     name: str
@@ -117,6 +117,7 @@ class Evaluation:
         gallery: A few examples.
         seed: From which all random numbers come.
         batch_size: Examples attacked at a time.
+        num_shards: Parts of the examples that were judged apart.
         has_gradient: Whether gradients could be taken; without, the black-box attacks
             alone were made.
         seconds: Wall time of it all, that of all shards added up.
@@ -137,6 +138,7 @@ class Evaluation:
     gallery: Gallery
     seed: int
     batch_size: int
+    num_shards: int
     has_gradient: bool
     seconds: float
 

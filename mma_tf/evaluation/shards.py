@@ -48,7 +48,8 @@ class ShardedRun:
     Args:
         subject: What is judged.
         stages: The attacks, in their order.
-        records: What is known of each example before the attacks; changed by `run`.
+        correct: `[examples]` whether the clean image is classified right.
+        predictions: `[examples]` of the clean images.
         referee: Who rules on what they claim.
         num_shards: Parts of the examples, as equal as can be; at most one an example.
         save_to: A folder for the states, made if need be; None: not saved, and not
@@ -60,7 +61,8 @@ class ShardedRun:
         self,
         subject: Subject,
         stages: Sequence[Stage],
-        records: Records,
+        correct: np.ndarray,
+        predictions: np.ndarray,
         referee: Referee,
         *,
         num_shards: int,
@@ -69,7 +71,8 @@ class ShardedRun:
     ) -> None:
         self._subject = subject
         self._stages = stages
-        self._records = records
+        self._correct = correct
+        self._predictions = predictions
         self._streams = Streams(subject)
         self._referee = referee
         self._save_to = save_to
@@ -94,13 +97,19 @@ class ShardedRun:
             else:
                 self._wait(len(done) / num_shards)
         runs = [done[shard] for shard in range(num_shards)]
-        for start, run in zip(self._starts[:-1], runs, strict=True):
-            self._records.take_over(start, run.records)
+        parts = [run.records for run in runs]
+        records = self._records(
+            self._subject,
+            np.concatenate([part.correct for part in parts]),
+            np.concatenate([part.predictions for part in parts]),
+        )
+        for start, part in zip(self._starts[:-1], parts, strict=True):
+            records.take_over(start, part)
         return SuiteResult(
-            records=self._records,
+            records=records,
             stages=tuple(
-                _together(parts, np.diff(self._starts))
-                for parts in zip(*(run.results for run in runs), strict=True)
+                _together(results, np.diff(self._starts))
+                for results in zip(*(run.results for run in runs), strict=True)
             ),
             seconds=sum(run.seconds for run in runs),
         )
@@ -110,22 +119,19 @@ class ShardedRun:
         start, stop = self._starts[shard], self._starts[shard + 1]
         num_shards = len(self._starts) - 1
         subject, folder = self._subject, self._save_to
-        if num_shards > 1:
-            subject = subject.part(start, stop)
-            folder = folder and folder / f"shard-{shard + 1}-of-{num_shards}"
         with contextlib.ExitStack() as stack:
-            if folder is not None:
-                folder.mkdir(parents=True, exist_ok=True)
-                if not stack.enter_context(held(folder / ".lock")):
-                    return None
+            if num_shards > 1:
+                subject = subject.part(start, stop)
+                if folder is not None:
+                    folder = folder / f"shard-{shard + 1}-of-{num_shards}"
+                    folder.mkdir(parents=True, exist_ok=True)
+                    if not stack.enter_context(held(folder / ".lock")):
+                        return None
             run = SuiteRun(
                 subject,
                 self._stages,
-                Records(
-                    self._records.correct[start:stop],
-                    self._records.predictions[start:stop],
-                    subject.fetch,
-                    radii=subject.eps,
+                self._records(
+                    subject, self._correct[start:stop], self._predictions[start:stop]
                 ),
                 self._streams,
                 self._referee,
@@ -139,6 +145,11 @@ class ShardedRun:
             run.run()
         return run
 
+    def _records(
+        self, subject: Subject, correct: np.ndarray, predictions: np.ndarray
+    ) -> Records:
+        return Records(correct, predictions, subject.fetch, radii=subject.eps)
+
     def _wait(self, share_done: float) -> None:
         self._on_progress(
             Progress(
@@ -148,7 +159,7 @@ class ShardedRun:
                 pass_number=1,
                 num_passes=1,
                 share_done=share_done,
-                share_right=float(np.mean(self._records.correct)),
+                share_right=float(np.mean(self._correct)),
                 seconds_left=None,
                 is_end=False,
             )

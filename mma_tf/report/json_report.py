@@ -140,6 +140,7 @@ def _model(
         "has_gradient": evaluation.has_gradient,
         "seed": evaluation.seed,
         "batch_size": evaluation.batch_size,
+        "num_shards": evaluation.num_shards,
         "clean": _accuracy(evaluation.correct),
         "robust": [
             {"eps": eps, "eps_text": names[eps], **_accuracy(row)}

@@ -1,4 +1,4 @@
-"""The examples in shards: the same figures, whoever judges which of them."""
+"""The examples in shards: the same accuracies, whoever judges which of them."""
 
 import dataclasses
 
@@ -74,8 +74,29 @@ def test_nor_a_margin(linear, monkeypatch):
     assert_same(judge(linear, **options), judge(linear, **options, num_shards=4))
 
 
-def test_random_starts_are_those_of_the_whole(linear):
-    # Random starts decide where Square's and PGD's errors are.
+def test_a_network_stays_as_robust_though_other_errors_may_be_found(linear):
+    rng = np.random.default_rng(0)
+    _, images, _ = linear
+    first = rng.normal(size=(16, 8)).astype("float32")
+    second = rng.normal(size=(8, 5)).astype("float32")
+
+    def logits_fn(batch):
+        hidden = tf.sin(4.0 * tf.matmul(tf.reshape(batch - 0.5, [-1, 16]), first))
+        return tf.matmul(hidden, second)
+
+    network = (logits_fn, images, np.argmax(logits_fn(images), axis=1))
+    whole = judge(network, eps=[0.01])
+    sharded = judge(network, eps=[0.01], num_shards=NUM_EXAMPLES)
+    assert 0 < np.sum(whole.robust) < NUM_EXAMPLES
+    np.testing.assert_array_equal(whole.robust, sharded.robust)
+    assert [s.num_fooled for s in whole.stages] == [
+        s.num_fooled for s in sharded.stages
+    ]
+    assert (whole.num_shards, sharded.num_shards) == (1, NUM_EXAMPLES)
+
+
+def test_random_numbers_are_those_of_the_whole(linear):
+    # They decide where Square's and SPSA's errors are.
     options = {"suite": "black_box", "eps": [0.02]}
     whole = judge(linear, **options)
     assert_same(whole, judge(linear, **options, num_shards=3))
@@ -131,13 +152,39 @@ def test_the_shard_of_a_killed_process_is_taken_over(linear, tmp_path, monkeypat
 
 
 def test_the_state_of_other_shards_is_not_read(linear, tmp_path):
-    whole = judge(linear)
-    assert_same(whole, judge(linear, num_shards=2, save_to=tmp_path))
-    assert_same(whole, judge(linear, num_shards=3, save_to=tmp_path))
-    shard = tmp_path / "shard-1-of-2"
-    (shard / "state.npz").replace(tmp_path / "shard-2-of-2" / "state.npz")
-    with pytest.raises(UserError, match="state of another model, data or suite"):
-        judge(linear, num_shards=2, save_to=tmp_path)
+    logits_fn, images, labels = linear
+    even = (logits_fn, images[:22], labels[:22])
+
+    def random_fn(batch):
+        # Known again by its shard alone, as it answers otherwise each time.
+        return logits_fn(batch) + tf.random.normal([tf.shape(batch)[0], 5], 0.0, 1e-2)
+
+    random = (random_fn, *even[1:])
+    for subject, folder in ((even, tmp_path / "a"), (random, tmp_path / "b")):
+        judge(subject, num_shards=2, save_to=folder)
+        first, second = (folder / f"shard-{n}-of-2" / "state.npz" for n in (1, 2))
+        first.replace(second)
+        with pytest.raises(UserError, match="state of another model, data or suite"):
+            judge(subject, num_shards=2, save_to=folder)
+
+
+def test_what_one_process_saw_right_is_right_for_all(linear, tmp_path):
+    """Near a tie another machine, and a random model always, may answer otherwise."""
+    first = judge(linear, num_shards=4, save_to=tmp_path)
+    state = tmp_path / "shard-3-of-4" / "state.npz"
+    with np.load(state) as saved:
+        arrays = dict(saved)
+    arrays["records/correct"][:] = False
+    arrays["records/robust"][:] = False
+    arrays["records/sizes"][:] = 0.0
+    np.savez(state, **arrays)
+    found = judge(linear, num_shards=4, save_to=tmp_path)
+    changed = slice(NUM_EXAMPLES * 2 // 4, NUM_EXAMPLES * 3 // 4)
+    assert first.correct[changed].any()
+    assert not found.correct[changed].any()
+    np.testing.assert_array_equal(found.sizes == 0, ~found.correct)
+    assert not np.any(found.robust & ~found.correct)
+    assert np.all(found.correct[found.gallery.indices])
 
 
 @pytest.mark.parametrize("num_shards", [0, NUM_EXAMPLES + 1])

@@ -100,6 +100,7 @@ def make_evaluation(
         "gallery": make_gallery(),
         "seed": seed,
         "batch_size": 10,
+        "num_shards": 1,
         "has_gradient": True,
         "seconds": 7.25,
     }
