@@ -8,7 +8,7 @@ from typing import Any
 
 from mma_tf.errors import UserError
 from mma_tf.files import write_text_atomically
-from mma_tf.locks import held
+from mma_tf.locks import held, held_folder
 
 
 class EvaluationFolder:
@@ -62,33 +62,21 @@ class EvaluationFolder:
             UserError: If another process is at work in it and it is not shared, it
                 holds something else, or it cannot be written.
         """
+
+        def check() -> None:
+            self._check_not_foreign()
+            self._check_same(plan)
+
+        # Checked before the lock, too: another process may keep that for hours.
+        lock = held_folder(self.path, "out", check=check, wait=is_shared)
         with contextlib.ExitStack() as stack:
-            try:
-                self._check_not_foreign()
-                if self.plan.exists():
-                    # Not only after another process, which may be at it for hours.
-                    self._check_same(plan)
-                self.path.mkdir(parents=True, exist_ok=True)
-                lock = held(self.path / ".lock", wait=is_shared)
-                is_alone = stack.enter_context(lock)
-            except OSError as error:
-                raise UserError(
-                    f"Invalid `--out`: {self.path} cannot be written "
-                    f"({error.strerror or error}); give another --out."
-                ) from error
-            if not is_alone:
-                raise UserError(
-                    f"Invalid `--out`: another process is at work in {self.path}; wait "
-                    "for it, or give another --out."
-                )
-            if self.plan.exists():
-                self._check_same(plan)
-            else:
+            stack.enter_context(lock)
+            self._check_same(plan)
+            if not self.plan.exists():
                 text = json.dumps(plan, indent=2) + "\n"
                 write_text_atomically(self.plan, text)
-            if not is_shared:
-                yield
-        if is_shared:
+            if is_shared:
+                stack.close()
             yield
 
     @contextlib.contextmanager
@@ -111,6 +99,8 @@ class EvaluationFolder:
             )
 
     def _check_same(self, plan: Mapping[str, Any]) -> None:
+        if not self.plan.exists():
+            return
         try:
             old = json.loads(self.plan.read_text("utf-8"))
         except ValueError:

@@ -3,7 +3,9 @@
 import contextlib
 import fcntl
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+
+from mma_tf.errors import UserError
 
 
 @contextlib.contextmanager
@@ -24,3 +26,37 @@ def held(path: pathlib.Path, *, wait: bool = False) -> Iterator[bool]:
             yield False
         else:
             yield True
+
+
+@contextlib.contextmanager
+def held_folder(
+    path: pathlib.Path, flag: str, *, check: Callable[[], None], wait: bool = False
+) -> Iterator[None]:
+    """Keeps other processes out of a folder within the context.
+
+    Args:
+        path: The folder; made if need be. It gets a file ".lock".
+        flag: By whose value the user named it, without dashes.
+        check: Called before anything is made; may raise to refuse the folder.
+        wait: Whether to wait for a process that is at work in it.
+
+    Raises:
+        UserError: If another process is at work in it and this one does not wait, or it
+            cannot be written.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            check()
+            path.mkdir(parents=True, exist_ok=True)
+            is_held = stack.enter_context(held(path / ".lock", wait=wait))
+        except OSError as error:
+            raise UserError(
+                f"Invalid `--{flag}`: {path} cannot be written "
+                f"({error.strerror or error}); give another --{flag}."
+            ) from error
+        if not is_held:
+            raise UserError(
+                f"Invalid `--{flag}`: another process is at work in {path}; wait for "
+                f"it, or give another --{flag}."
+            )
+        yield

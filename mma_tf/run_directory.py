@@ -8,7 +8,7 @@ from typing import Any
 
 from mma_tf.errors import RunError, UserError
 from mma_tf.files import recover_directory, write_text_atomically
-from mma_tf.locks import held
+from mma_tf.locks import held_folder
 from mma_tf.recipes.resolve import default_flags
 
 
@@ -117,21 +117,7 @@ class RunDirectory:
             UserError: If another process is at work in it, it is not a run's, or it
                 cannot be written.
         """
-        with contextlib.ExitStack() as stack:
-            try:
-                self._check_not_foreign()
-                self.path.mkdir(parents=True, exist_ok=True)
-                is_alone = stack.enter_context(held(self.path / ".lock"))
-            except OSError as error:
-                raise UserError(
-                    f"Invalid `--run_dir`: {self.path} cannot be written "
-                    f"({error.strerror or error}); give another --run_dir."
-                ) from error
-            if not is_alone:
-                raise UserError(
-                    f"Invalid `--run_dir`: another process is at work in {self.path}; "
-                    "wait for it, or give another --run_dir."
-                )
+        with held_folder(self.path, "run_dir", check=self._check_not_foreign):
             yield
 
     def read_validations(self) -> list[dict[str, Any]]:

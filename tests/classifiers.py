@@ -1,8 +1,13 @@
 """Small classifiers whose behaviour is known, for tests."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import tensorflow as tf
+
+# Of the images of `linear_on_grey`.
+GREY_SHAPE = (4, 4, 1)
 
 
 def linear_classifier(rng, *, num_pixels=12, num_classes=4, dtype="float64"):
@@ -31,6 +36,37 @@ def linear_margins(weights, biases, images, labels, norm):
         ]
         margins.append(max(min(distances), 0.0))
     return np.array(margins)
+
+
+@dataclasses.dataclass(frozen=True)
+class LinearOnGrey:
+    """A linear classifier, grey images away from the box's edges, and their margins."""
+
+    logits_fn: object
+    images: np.ndarray
+    labels: np.ndarray
+    margins: dict
+
+
+def linear_on_grey(num_classes=5, num_examples=40, num_wrong=4):
+    """Returns one, of whose examples the first `num_wrong` are wrong."""
+    rng = np.random.default_rng(1)
+    num_pixels = int(np.prod(GREY_SHAPE))
+    weights = rng.normal(size=(num_pixels, num_classes))
+    biases = -0.5 * weights.sum(axis=0)
+    images = rng.uniform(0.4, 0.6, size=(num_examples, num_pixels)).astype("float32")
+    labels = np.argmax(images @ weights + biases, axis=1)
+    labels[:num_wrong] = (labels[:num_wrong] + 1) % num_classes
+    margins = {
+        n: linear_margins(weights, biases, images, labels, n) for n in ("linf", "l2")
+    }
+    constants = [tf.constant(part, tf.float32) for part in (weights, biases)]
+
+    def logits_fn(batch):
+        flat = tf.reshape(batch, [-1, num_pixels])
+        return tf.matmul(flat, constants[0]) + constants[1]
+
+    return LinearOnGrey(logits_fn, images.reshape(-1, *GREY_SHAPE), labels, margins)
 
 
 def small_network(*, batch_norm=False, image_shape=(6, 6, 1), num_classes=3):

@@ -122,7 +122,7 @@ def _judge(
                 task.examples.unit_range_source(),
                 task.examples.labels,
                 norm=values.norm,
-                eps=list(evaluate_flags.radii(values)),
+                eps=list(task.radii),
                 suite=values.suite,
                 model=path,
                 seed=values.seed,

@@ -25,12 +25,14 @@ class Task:
         examples: Those of its test images that are judged.
         models: By path, those that lend adversarial images included.
         names: Of the models that are judged, by path.
+        radii: In ascending order, in pixel units, each with the user's own text.
     """
 
     data: "ImageDataset"
     examples: "Examples"
     models: Mapping[str, "LoadedClassifier"]
     names: Mapping[str, str]
+    radii: Mapping[float, str]
 
 
 def load_task(values: flags.FlagValues) -> Task:
@@ -81,7 +83,7 @@ def load_task(values: flags.FlagValues) -> Task:
         for path in paths
     }
     names = {path: model_name(models[path].path) for path in values.model}
-    return Task(data, examples, models, names)
+    return Task(data, examples, models, names, evaluate_flags.radii(values))
 
 
 def plan_of(values: flags.FlagValues, task: Task) -> dict[str, Any]:
@@ -97,7 +99,7 @@ def plan_of(values: flags.FlagValues, task: Task) -> dict[str, Any]:
         "num_examples": len(task.examples),
         "examples_sha256": _digest(task.examples),
         "norm": values.norm,
-        "eps": list(evaluate_flags.radii(values)),
+        "eps": list(task.radii),
         "suite": values.suite,
         "seed": values.seed,
         "batch_size": values.batch_size,
@@ -137,7 +139,7 @@ def context_of(
         },
         "transfer_from": list(values.transfer_from),
         "versions": versions,
-        "eps_text": evaluate_flags.radii(values),
+        "eps_text": task.radii,
         "class_names": list(task.data.class_names),
     }
 

@@ -205,8 +205,10 @@ def _run(builder: Any, folder: Path, present: dict[str, str]) -> None:
                 prefix="unpacked-", dir=downloads, ignore_cleanup_errors=True
             ) as unpacked,
         ):
-            # TFDS fails where another process has prepared the dataset meanwhile.
+            # TFDS fails where another process has prepared the dataset meanwhile, and
+            # reads what is there only when a builder is made.
             if _is_prepared(builder):
+                builder.info.read_from_directory(builder.data_dir)
                 return
             # When one file is refused, TFDS' threads may still be unpacking another: at
             # the exit, which waits for them, nothing is written there any more.

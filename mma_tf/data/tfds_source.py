@@ -44,8 +44,6 @@ def load(
     builder = _builder(name, data_dir, other_names)
     label_key = _label_key(builder, name)
     tfds_prepare.prepare(builder, source_dir)
-    # A builder reads what is there when it is made, which another process may prepare.
-    builder = _builder(name, data_dir, other_names)
     # Both asked for before either is read: reading can take a while.
     counts = [
         _num_examples(builder, name, flag, split)

@@ -94,7 +94,8 @@ class Records:
 
         Args:
             start: Place of the part's first example.
-            part: Records of the same radii, in which as many examples are right.
+            part: Records of the same radii; what it says of the clean images is what
+                this was made with at these places.
         """
         places = slice(start, start + len(part.correct))
         self.robust[:, places] = part.robust

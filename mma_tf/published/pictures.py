@@ -36,7 +36,7 @@ def draw(
     """
     figure = new_figure(WIDTH, 4.2 + 0.2 * len(plan.models))
     axes = figure.add_subplot()
-    records = [record for record in records if record.is_of(plan.dataset, plan.norm)]
+    records = [record for record in records if draws(plan, record)]
     kinds = {
         "robust_accuracy": lambda: _robust_accuracy(axes, plan, records),
         "margins": lambda: _margins(axes, plan, records),
@@ -59,8 +59,17 @@ def _look(at: int) -> dict[str, Any]:
     }
 
 
-def _of(plan: PicturePlan, model: str, records: Sequence[Record]) -> list[Record]:
-    found = [r for r in records if r.model == model and r.suite == plan.suite]
+def draws(plan: PicturePlan, record: Record) -> bool:
+    """Returns whether a picture is of a record."""
+    return (
+        record.model in plan.models
+        and record.suite == plan.suite
+        and record.is_of(plan.dataset, plan.norm)
+    )
+
+
+def _of(model: str, records: Sequence[Record]) -> list[Record]:
+    found = [record for record in records if record.model == model]
     most = max((record.num_examples for record in found), default=0)
     return [record for record in found if record.num_examples == most]
 
@@ -72,7 +81,7 @@ def _robust_accuracy(axes: Axes, plan: PicturePlan, records: Sequence[Record]) -
         figures = {
             figure.eps: figure
             for figure in sorted(
-                (f for record in _of(plan, model, records) for f in record.figures()),
+                (f for record in _of(model, records) for f in record.figures()),
                 key=lambda figure: -figure.accuracy,
             )
         }
@@ -113,7 +122,7 @@ def _robust_accuracy(axes: Axes, plan: PicturePlan, records: Sequence[Record]) -
 def _margins(axes: Axes, plan: PicturePlan, records: Sequence[Record]) -> bool:
     drawn = False
     for at, model in enumerate(plan.models):
-        for record in _of(plan, model, records)[-1:]:
+        for record in _of(model, records)[-1:]:
             bins = record.about["margin_histogram"]
             if not bins["highest"]:
                 continue

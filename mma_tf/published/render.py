@@ -11,7 +11,7 @@ from PIL import Image
 
 from mma_tf.errors import UserError, reason_of
 from mma_tf.files import write_bytes_atomically, write_text_atomically
-from mma_tf.published.pictures import draw, validations
+from mma_tf.published.pictures import draw, draws, validations
 from mma_tf.published.plan import PicturePlan, Plan, TablePlan, read_plan
 from mma_tf.published.records import Record, read_records
 from mma_tf.published.tables import model_table, shows, validation_table
@@ -102,12 +102,7 @@ def left_out(
         record.name
         for record in records
         if not any(shows(table, record) for table in plan.tables)
-        and not any(
-            record.model in picture.models
-            and record.is_of(picture.dataset, picture.norm)
-            and record.contents["suite"] == picture.suite
-            for picture in plan.pictures
-        )
+        and not any(draws(picture, record) for picture in plan.pictures)
     ]
     return [name for name in named if name not in known], nowhere
 
@@ -216,12 +211,7 @@ def _digest(
             validations(picture, cards.get(name) or {}) for name in picture.models
         ]
     else:
-        shown = [
-            record.contents
-            for record in records
-            if record.model in picture.models
-            and record.is_of(picture.dataset, picture.norm)
-        ]
+        shown = [record.contents for record in records if draws(picture, record)]
     text = json.dumps([dataclasses.asdict(picture), shown], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 

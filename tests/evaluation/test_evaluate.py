@@ -14,44 +14,19 @@ from mma_tf.evaluation import estimate_margins, evaluate, suite_run
 from mma_tf.evaluation.suites import Stage, make_stages
 from mma_tf.per_example import select
 from mma_tf.training.callbacks import RobustValidation
-from tests.classifiers import linear_margins, random_examples, small_network
+from tests.classifiers import (
+    GREY_SHAPE,
+    linear_on_grey,
+    random_examples,
+    small_network,
+)
 
 NORMS = ("linf", "l2")
-SHAPE = (4, 4, 1)
-
-
-@dataclasses.dataclass(frozen=True)
-class Linear:
-    """A linear classifier, grey images away from the box's edges, and their margins."""
-
-    logits_fn: object
-    images: np.ndarray
-    labels: np.ndarray
-    margins: dict
 
 
 @pytest.fixture(scope="module")
 def linear():
-    return make_linear()
-
-
-def make_linear(num_classes=5, num_examples=40):
-    rng = np.random.default_rng(1)
-    num_pixels = int(np.prod(SHAPE))
-    weights = rng.normal(size=(num_pixels, num_classes))
-    biases = -0.5 * weights.sum(axis=0)
-    images = rng.uniform(0.4, 0.6, size=(num_examples, num_pixels)).astype("float32")
-    labels = np.argmax(images @ weights + biases, axis=1)
-    # Some are wrong from the start.
-    labels[:4] = (labels[:4] + 1) % num_classes
-    margins = {n: linear_margins(weights, biases, images, labels, n) for n in NORMS}
-    constants = [tf.constant(part, tf.float32) for part in (weights, biases)]
-
-    def logits_fn(batch):
-        flat = tf.reshape(batch, [-1, num_pixels])
-        return tf.matmul(flat, constants[0]) + constants[1]
-
-    return Linear(logits_fn, images.reshape(-1, *SHAPE), labels, margins)
+    return linear_on_grey()
 
 
 def between(margins, share):
@@ -598,9 +573,15 @@ class TestMistakes:
             ({"labels": np.full(40, -1)}, "from 0 to 4"),
             ({"labels": np.full(40, 0.5)}, "whole numbers"),
             ({"labels": np.zeros(39, int)}, "a label for each"),
-            ({"images": np.full((40, *SHAPE), 7.0, "float32")}, "divide bytes by 255"),
-            ({"images": np.full((40, *SHAPE), np.nan, "float32")}, "pixels"),
-            ({"images": np.zeros((0, *SHAPE), "float32"), "labels": []}, "at least"),
+            (
+                {"images": np.full((40, *GREY_SHAPE), 7.0, "float32")},
+                "divide bytes by 255",
+            ),
+            ({"images": np.full((40, *GREY_SHAPE), np.nan, "float32")}, "pixels"),
+            (
+                {"images": np.zeros((0, *GREY_SHAPE), "float32"), "labels": []},
+                "at least",
+            ),
             ({"batch_size": 0}, "`batch_size`"),
             ({"images": np.zeros((40, 16), "float32")}, "height, width, channels"),
             ({"labels": np.eye(5)[np.zeros(40, int)]}, "pass the argmax"),
@@ -690,7 +671,7 @@ class TestSuites:
     @pytest.mark.parametrize("num_classes", [2, 3])
     @pytest.mark.parametrize("suite", ["autoattack", "margins"])
     def test_few_classes_can_be_judged(self, num_classes, suite, monkeypatch):
-        linear = make_linear(num_classes, num_examples=12)
+        linear = linear_on_grey(num_classes, num_examples=12)
         exact = linear.margins["l2"]
         stages = make_stages(suite, norm="l2", num_classes=num_classes)
         use_stages(monkeypatch, *[s for s in stages if s.name != "square"])

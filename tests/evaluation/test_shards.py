@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from mma_tf.errors import UserError
 from mma_tf.evaluation import evaluate, judging, make_stages, suite_run
+from tests.classifiers import linear_on_grey
 
 NUM_EXAMPLES = 23
 
@@ -18,21 +19,11 @@ class Stop(Exception):
 
 @pytest.fixture(scope="module")
 def linear():
-    """A linear classifier, images, and labels of which a few are wrong."""
-    rng = np.random.default_rng(1)
-    weights = rng.normal(size=(16, 5)).astype("float32")
-    images = rng.uniform(0.4, 0.6, size=(NUM_EXAMPLES, 4, 4, 1)).astype("float32")
-
-    def logits_fn(batch):
-        return tf.matmul(tf.reshape(batch - 0.5, [-1, 16]), weights)
-
-    labels = np.argmax(logits_fn(images), axis=1)
     # The first shard of four has no image that is right, and the gallery none of it.
-    labels[:6] = (labels[:6] + 1) % 5
-    return logits_fn, images, labels
+    return linear_on_grey(num_examples=NUM_EXAMPLES, num_wrong=6)
 
 
-def judge(linear, **options):
+def judge(subject, **options):
     arguments = {
         "norm": "linf",
         "eps": [0.01, 0.03],
@@ -40,7 +31,8 @@ def judge(linear, **options):
         "batch_size": 4,
         "run_checks": False,
     }
-    return evaluate(*linear, **(arguments | options))
+    of = (subject.logits_fn, subject.images, subject.labels)
+    return evaluate(*of, **(arguments | options))
 
 
 def assert_same(one, other):
@@ -76,7 +68,6 @@ def test_nor_a_margin(linear, monkeypatch):
 
 def test_a_network_stays_as_robust_though_other_errors_may_be_found(linear):
     rng = np.random.default_rng(0)
-    _, images, _ = linear
     first = rng.normal(size=(16, 8)).astype("float32")
     second = rng.normal(size=(8, 5)).astype("float32")
 
@@ -84,7 +75,8 @@ def test_a_network_stays_as_robust_though_other_errors_may_be_found(linear):
         hidden = tf.sin(4.0 * tf.matmul(tf.reshape(batch - 0.5, [-1, 16]), first))
         return tf.matmul(hidden, second)
 
-    network = (logits_fn, images, np.argmax(logits_fn(images), axis=1))
+    labels = np.argmax(logits_fn(linear.images), axis=1)
+    network = dataclasses.replace(linear, logits_fn=logits_fn, labels=labels)
     whole = judge(network, eps=[0.01])
     sharded = judge(network, eps=[0.01], num_shards=NUM_EXAMPLES)
     assert 0 < np.sum(whole.robust) < NUM_EXAMPLES
@@ -152,14 +144,15 @@ def test_the_shard_of_a_killed_process_is_taken_over(linear, tmp_path, monkeypat
 
 
 def test_the_state_of_other_shards_is_not_read(linear, tmp_path):
-    logits_fn, images, labels = linear
-    even = (logits_fn, images[:22], labels[:22])
+    images, labels = linear.images[:22], linear.labels[:22]
+    even = dataclasses.replace(linear, images=images, labels=labels)
 
     def random_fn(batch):
         # Known again by its shard alone, as it answers otherwise each time.
-        return logits_fn(batch) + tf.random.normal([tf.shape(batch)[0], 5], 0.0, 1e-2)
+        noise = tf.random.normal([tf.shape(batch)[0], 5], 0.0, 1e-2)
+        return linear.logits_fn(batch) + noise
 
-    random = (random_fn, *even[1:])
+    random = dataclasses.replace(even, logits_fn=random_fn)
     for subject, folder in ((even, tmp_path / "a"), (random, tmp_path / "b")):
         judge(subject, num_shards=2, save_to=folder)
         first, second = (folder / f"shard-{n}-of-2" / "state.npz" for n in (1, 2))
