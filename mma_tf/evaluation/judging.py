@@ -59,7 +59,7 @@ def evaluate(
     batch_size: int = 250,
     transfer_from: Mapping[str, LogitsFn | keras.Model] | None = None,
     has_gradient: bool = True,
-    pgd_step: float = 0.25,
+    pgd_step: float | None = None,
     run_checks: bool = True,
     save_to: str | pathlib.Path | None = None,
     num_shards: int = 1,
@@ -88,7 +88,8 @@ def evaluate(
             for suite "margins".
         has_gradient: Whether gradients can be taken; without, the black-box attacks
             take the place of the suite.
-        pgd_step: Length of the steps of suite "paper", in units of eps.
+        pgd_step: Length of the steps of suite "paper" and of the PGD on
+            `transfer_from`, in units of eps; None for 1/4.
         run_checks: Whether to look for signs that the figures cannot be trusted.
         save_to: A folder where the state is saved twice a minute, made if need be: the
             same call goes on from there after a kill, and ends with the same figures.

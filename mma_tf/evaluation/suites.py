@@ -20,6 +20,7 @@ from mma_tf.types import NormName
 SUITES = ("paper", "autoattack", "black_box", "transfer", "margins", "quick")
 # Of the paper's repeated PGD: so many random starts with each of two losses.
 _PAPER_STARTS = 5
+_PAPER_STEP = 1 / 4
 # Of the targeted attacks of AutoAttack.
 _NUM_TARGETS = 9
 _QUICK_STEPS = 20
@@ -78,7 +79,7 @@ def make_stages(
     num_classes: int,
     has_gradient: bool = True,
     sources: Sequence[str] = (),
-    pgd_step: float = 0.25,
+    pgd_step: float | None = None,
 ) -> tuple[Stage, ...]:
     """Returns the attacks of a suite.
 
@@ -100,8 +101,8 @@ def make_stages(
         num_classes: Of the classifier, >= 2.
         has_gradient: Without, the black-box attacks take the place of any suite.
         sources: Models that adversarial images come from, before all other attacks.
-        pgd_step: Length of the paper's PGD steps, in units of eps: 1/4, and 1/40 for
-            MNIST in linf.
+        pgd_step: Length of the paper's PGD steps, in units of eps; None for 1/4. The
+            paper has 1/40 for MNIST in linf.
 
     Raises:
         UserError: If there is no such suite, or it cannot be made.
@@ -130,7 +131,13 @@ def make_stages(
             "Invalid `suite`: margins are found by gradients, and this model gives "
             "none; use suite='black_box'. Received: suite='margins'"
         )
-    paper = _paper(norm, pgd_step)
+    if pgd_step is not None and suite != "paper" and not sources:
+        raise UserError(
+            "Invalid `pgd_step`: expected suite='paper' or models in `transfer_from` "
+            f"with it. Received: pgd_step={pgd_step} with suite={suite!r} (leave it "
+            "out)"
+        )
+    paper = _paper(norm, _PAPER_STEP if pgd_step is None else pgd_step)
     transfer = [
         dataclasses.replace(stage, name=f"{stage.name} from {source}", source=source)
         for source in sources

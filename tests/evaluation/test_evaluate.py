@@ -697,6 +697,16 @@ class TestSuites:
         assert {s.attack.num_steps for s in stages} == {100}
         # In units of eps / 100.
         assert {s.attack.step_size_factor for s in stages} == {2.5}
+        usual = make_stages("paper", norm="linf", num_classes=10)
+        assert {s.attack.step_size_factor for s in usual} == {25}
+
+    def test_a_step_of_pgd_is_refused_where_no_pgd_takes_it(self):
+        with pytest.raises(UserError, match="with suite='quick'"):
+            make_stages("quick", norm="linf", num_classes=10, pgd_step=0.1)
+        sources = make_stages(
+            "quick", norm="linf", num_classes=10, pgd_step=0.1, sources=("other",)
+        )
+        assert sources[0].attack.step_size_factor == pytest.approx(10)
 
 
 def test_the_callback_adds_robust_accuracy_to_the_history():
