@@ -104,9 +104,10 @@ def _judge(
 ) -> list["Evaluation"]:
     from mma_tf.cli.evaluate_progress import ProgressLines
     from mma_tf.evaluation.judging import evaluate
+    from mma_tf.evaluation.suites import has_paper_pgd
 
     is_mnist_linf = values.dataset == "mnist" and values.norm == "linf"
-    has_paper_pgd = values.suite == "paper" or bool(values.transfer_from)
+    has_pgd = has_paper_pgd(values.suite, values.transfer_from)
     progress = ProgressLines(sys.stdout)
 
     def on_progress(now: "Progress") -> None:
@@ -132,9 +133,7 @@ def _judge(
                     name: task.models[name].logits_fn for name in values.transfer_from
                 },
                 has_gradient=model.has_gradient,
-                pgd_step=(
-                    _PGD_STEP_MNIST_LINF if is_mnist_linf and has_paper_pgd else None
-                ),
+                pgd_step=_PGD_STEP_MNIST_LINF if is_mnist_linf and has_pgd else None,
                 save_to=folder.state_of(at),
                 num_shards=values.num_shards,
                 on_progress=on_progress,

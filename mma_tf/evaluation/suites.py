@@ -131,7 +131,7 @@ def make_stages(
             "Invalid `suite`: margins are found by gradients, and this model gives "
             "none; use suite='black_box'. Received: suite='margins'"
         )
-    if pgd_step is not None and suite != "paper" and not sources:
+    if pgd_step is not None and not has_paper_pgd(suite, sources):
         raise UserError(
             "Invalid `pgd_step`: expected suite='paper' or models in `transfer_from` "
             f"with it. Received: pgd_step={pgd_step} with suite={suite!r} (leave it "
@@ -157,6 +157,16 @@ def make_stages(
         targets = min(_QUICK_TARGETS, num_classes - 1)
         return (*transfer, *_apgd(norm, num_classes, _QUICK_STEPS, targets))
     return _margins(norm, num_classes)
+
+
+def has_paper_pgd(suite: str, sources: Sequence[str]) -> bool:
+    """Returns whether the paper's PGD is among the attacks, given gradients.
+
+    Args:
+        suite: One of `SUITES`.
+        sources: Models that adversarial images come from.
+    """
+    return suite == "paper" or bool(sources)
 
 
 def _paper(norm: NormName, pgd_step: float) -> list[Stage]:
