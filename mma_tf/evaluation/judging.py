@@ -156,21 +156,21 @@ def evaluate(
         on_progress=on_progress,
     ).run()
     checks = _checks(subject, found, predict, has_gradient) if run_checks else []
-    records = found.records
+    outcomes = found.outcomes
     return PrintableEvaluation(
         model=model,
         norm=norm,
         suite=suite,
         eps=radii,
         labels=labels,
-        predictions=records.predictions,
-        correct=records.correct,
-        robust=records.robust[: len(radii)],
-        fooled_by=records.fooled_by,
-        sizes=records.sizes,
+        predictions=outcomes.predictions,
+        correct=outcomes.correct,
+        robust=outcomes.robust[: len(radii)],
+        fooled_by=outcomes.fooled_by,
+        sizes=outcomes.sizes,
         stages=found.stages,
         checks=tuple(checks),
-        gallery=records.gallery(labels),
+        gallery=outcomes.gallery(labels),
         seed=seed,
         batch_size=batch_size,
         num_shards=num_shards,
@@ -269,7 +269,7 @@ def _checks(
     predict: Predictor,
     has_gradient: bool,
 ) -> list[Check]:
-    records, eps = suite.records, subject.eps
+    outcomes, eps = suite.outcomes, subject.eps
     seed = fold_in(subject.seed, _CHECK_SEED)
     some = np.arange(min(_NUM_CHECKED, len(subject.labels), subject.batch_size))
     checks = sanity_checks.model_checks(
@@ -282,14 +282,14 @@ def _checks(
         batch_size=len(some),
         seed=seed,
     )
-    checks.append(suite_checks.left_the_ball(records.num_outside, records.num_denied))
+    checks.append(suite_checks.left_the_ball(outcomes.num_outside, outcomes.num_denied))
     if eps:
-        found = suite_checks.grid_does_not_fall(eps, records.robust, records.correct)
+        found = suite_checks.grid_does_not_fall(eps, outcomes.robust, outcomes.correct)
         checks += [found] if found else []
         wins = suite_checks.black_box_wins(suite.stages, len(subject.labels))
         # Where no gradient of this model was taken, none can have misled.
         if not wins and suite_checks.took_gradients(suite.stages):
-            wins = _probes(subject, records.robust, seed)
+            wins = _probes(subject, outcomes.robust, seed)
         checks += wins
     return checks
 

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from mma_tf.evaluation.outcomes import Outcomes
 from mma_tf.evaluation.progress import Progress
-from mma_tf.evaluation.records import Records
 from mma_tf.evaluation.referee import Referee
 from mma_tf.evaluation.results import StageResult
 from mma_tf.evaluation.streams import Streams
@@ -27,12 +27,12 @@ class SuiteResult:
     """What a suite found.
 
     Attributes:
-        records: Of each example.
+        outcomes: Of each example.
         stages: The attacks, those of one shard after another taken together.
         seconds: Wall time, that of all shards and of killed runs added up.
     """
 
-    records: Records
+    outcomes: Outcomes
     stages: tuple[StageResult, ...]
     seconds: float
 
@@ -97,16 +97,16 @@ class ShardedRun:
             else:
                 self._wait(len(done) / num_shards)
         runs = [done[shard] for shard in range(num_shards)]
-        parts = [run.records for run in runs]
-        records = self._records(
+        parts = [run.outcomes for run in runs]
+        outcomes = self._outcomes(
             self._subject,
             np.concatenate([part.correct for part in parts]),
             np.concatenate([part.predictions for part in parts]),
         )
         for start, part in zip(self._starts[:-1], parts, strict=True):
-            records.take_over(start, part)
+            outcomes.take_over(start, part)
         return SuiteResult(
-            records=records,
+            outcomes=outcomes,
             stages=tuple(
                 _together(results, np.diff(self._starts))
                 for results in zip(*(run.results for run in runs), strict=True)
@@ -130,7 +130,7 @@ class ShardedRun:
             run = SuiteRun(
                 subject,
                 self._stages,
-                self._records(
+                self._outcomes(
                     subject, self._correct[start:stop], self._predictions[start:stop]
                 ),
                 self._streams,
@@ -145,10 +145,10 @@ class ShardedRun:
             run.run()
         return run
 
-    def _records(
+    def _outcomes(
         self, subject: Subject, correct: np.ndarray, predictions: np.ndarray
-    ) -> Records:
-        return Records(correct, predictions, subject.fetch, radii=subject.eps)
+    ) -> Outcomes:
+        return Outcomes(correct, predictions, subject.fetch, radii=subject.eps)
 
     def _wait(self, share_done: float) -> None:
         self._on_progress(

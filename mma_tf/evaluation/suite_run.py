@@ -8,8 +8,8 @@ import numpy as np
 
 from mma_tf.attacks.iterative import FIRST_RADIUS
 from mma_tf.evaluation.clock import Clock
+from mma_tf.evaluation.outcomes import Outcomes
 from mma_tf.evaluation.progress import Progress
-from mma_tf.evaluation.records import Records
 from mma_tf.evaluation.referee import Referee
 from mma_tf.evaluation.results import StageResult
 from mma_tf.evaluation.slots import Slots, Work
@@ -30,7 +30,7 @@ class SuiteRun:
     Args:
         subject: What is judged.
         stages: The attacks, in their order.
-        records: What is known of each example; changed by `run`.
+        outcomes: What is known of each example; changed by `run`.
         streams: The attacks, bound to the subject's classifiers.
         referee: Who rules on what they claim.
         save_to: A folder for the state, made if need be; None: not saved.
@@ -41,7 +41,7 @@ class SuiteRun:
         self,
         subject: Subject,
         stages: Sequence[Stage],
-        records: Records,
+        outcomes: Outcomes,
         streams: Streams,
         referee: Referee,
         *,
@@ -56,7 +56,7 @@ class SuiteRun:
         self._referee = referee
         self._clock = Clock()
         self._saved_at = time.monotonic()
-        self.records = records
+        self.outcomes = outcomes
         self.results: list[StageResult] = []
 
     @property
@@ -94,9 +94,16 @@ class SuiteRun:
         stage: Stage,
         saved: Mapping[str, np.ndarray] | None,
     ) -> None:
-        subject, records = self._subject, self.records
+        subject, outcomes = self._subject, self.outcomes
         work = self._work(number, level, eps, stage, saved)
         evaluated = 0
+        is_margin = eps is None
+
+        def is_solved(examples: np.ndarray) -> np.ndarray:
+            # A nearer error may always be found.
+            if is_margin:
+                return np.zeros(len(examples), bool)
+            return ~outcomes.robust[level, examples]
 
         def report(
             examples: np.ndarray, points: np.ndarray, sizes: np.ndarray
@@ -113,13 +120,10 @@ class SuiteRun:
 
         if saved is not None:
             evaluated = int(saved["num_evaluated"])
-        is_margin = eps is None
         if len(work.todo):
             self._streams.of(stage).run(
                 work,
-                is_solved=lambda at: (
-                    np.zeros(len(at), bool) if is_margin else ~records.robust[level, at]
-                ),
+                is_solved=is_solved,
                 report=report,
                 on_round=on_round,
                 saved=saved,
@@ -128,8 +132,8 @@ class SuiteRun:
         right = self._num_open(level)
         fooled = self._clock.stage_right - right
         if is_margin:
-            fooled = int(np.sum(records.fooled_by[level] == number))
-            right = int(np.sum(records.correct & np.isinf(records.sizes)))
+            fooled = int(np.sum(outcomes.fooled_by[level] == number))
+            right = int(np.sum(outcomes.correct & np.isinf(outcomes.sizes)))
         self.results.append(
             StageResult(
                 name=stage.name,
@@ -162,13 +166,13 @@ class SuiteRun:
         if saved is not None:
             todo, radii = saved["todo"], saved["eps"]
         elif eps is None:
-            todo = np.flatnonzero(self.records.correct)
+            todo = np.flatnonzero(self.outcomes.correct)
             num_pixels = int(np.prod(subject.fetch(np.zeros(1, int)).shape[1:]))
             unknown = FIRST_RADIUS * get_norm(subject.norm).diameter(num_pixels)
-            known = np.isfinite(self.records.sizes)
-            radii = np.where(known, self.records.sizes, unknown)
+            known = np.isfinite(self.outcomes.sizes)
+            radii = np.where(known, self.outcomes.sizes, unknown)
         else:
-            todo = np.flatnonzero(self.records.robust[level])
+            todo = np.flatnonzero(self.outcomes.robust[level])
             radii = np.full(len(subject.labels), eps)
         targets = subject.targets[:, : stage.num_passes]
         if not stage.targeted:
@@ -203,12 +207,12 @@ class SuiteRun:
             points, subject.fetch(examples), subject.labels[examples], claim
         )
         if is_claimed:
-            self.records.refuse(ruling.verdict)
-        self.records.note(number, examples[ruling.sure], ruling.points, ruling.nearer)
+            self.outcomes.refuse(ruling.verdict)
+        self.outcomes.note(number, examples[ruling.sure], ruling.points, ruling.nearer)
         return ruling.sure
 
     def _num_open(self, level: int) -> int:
-        return int(np.sum(self.records.robust[level]))
+        return int(np.sum(self.outcomes.robust[level]))
 
     def _count(self, stage: Stage, evaluated: int) -> None:
         attack = stage.attack
@@ -235,7 +239,7 @@ class SuiteRun:
         done = 1 - left / whole
         # As if no further example were broken: an upper bound. Margins are searched of
         # every example.
-        to_come = right if self._subject.eps else int(np.sum(self.records.correct))
+        to_come = right if self._subject.eps else int(np.sum(self.outcomes.correct))
         at = self._stages.index(stage)
         later = to_come * sum(s.cost for s in self._stages[at + 1 :])
         radii_left = max(len(self._subject.eps), 1) - level - 1
@@ -267,7 +271,7 @@ class SuiteRun:
             self._subject.fingerprint,
             answers=self._subject.answers,
             results=self.results,
-            records=self.records,
+            outcomes=self.outcomes,
             clock=self._clock,
             slots=slots,
         )
@@ -283,7 +287,7 @@ class SuiteRun:
             self._path,
             self._subject.fingerprint,
             answers=self._subject.answers,
-            records=self.records,
+            outcomes=self.outcomes,
             clock=self._clock,
         )
         return slots or None

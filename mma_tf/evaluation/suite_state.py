@@ -11,10 +11,12 @@ import numpy as np
 from mma_tf.array_files import write_arrays_atomically
 from mma_tf.errors import UserError
 from mma_tf.evaluation.clock import Clock
-from mma_tf.evaluation.records import Records
+from mma_tf.evaluation.outcomes import Outcomes
 from mma_tf.evaluation.results import StageResult
 
-_RECORDS, _SLOTS, _ANSWERS = "records/", "slots/", "answers/"
+_SLOTS, _ANSWERS = "slots/", "answers/"
+# As the states of earlier versions have it, which can be gone on from.
+_OUTCOMES = "records/"
 # Of the largest logit: by how much a model may answer otherwise on another device, or
 # among other images.
 _SAME = 1e-3
@@ -28,7 +30,7 @@ def write_state(
     *,
     answers: Answers,
     results: Sequence[StageResult],
-    records: Records,
+    outcomes: Outcomes,
     clock: Clock,
     slots: Mapping[str, np.ndarray],
 ) -> None:
@@ -39,7 +41,7 @@ def write_state(
         fingerprint: Names the evaluation.
         answers: Logits of its models, by name.
         results: Of the attacks that are done.
-        records: What is known of each example.
+        outcomes: What is known of each example.
         clock: Time so far.
         slots: What the attack under way is at; empty between two.
 
@@ -54,7 +56,7 @@ def write_state(
         "stage_right": clock.stage_right,
     }
     arrays = {"meta": np.array(json.dumps(meta))}
-    arrays |= {_RECORDS + k: v for k, v in records.arrays().items()}
+    arrays |= {_OUTCOMES + k: v for k, v in outcomes.arrays().items()}
     arrays |= {_SLOTS + k: v for k, v in slots.items()}
     arrays |= {_ANSWERS + k: v for k, v in answers.items()}
     write_arrays_atomically(path, arrays)
@@ -65,16 +67,16 @@ def read_state(
     fingerprint: str,
     *,
     answers: Answers,
-    records: Records,
+    outcomes: Outcomes,
     clock: Clock,
 ) -> tuple[list[StageResult], dict[str, np.ndarray]]:
-    """Puts records and clock back, and returns the results and what an attack was at.
+    """Puts outcomes and clock back, and returns the results and what an attack was at.
 
     Args:
         path: Of the file.
         fingerprint: Names the evaluation.
         answers: Logits of its models, by name.
-        records: They are changed.
+        outcomes: They are changed.
         clock: It is changed.
 
     Raises:
@@ -93,7 +95,7 @@ def read_state(
     clock.seconds = meta["seconds"]
     clock.stage_seconds = meta["stage_seconds"]
     clock.stage_right = meta["stage_right"]
-    records.restore(_under(_RECORDS, arrays))
+    outcomes.restore(_under(_OUTCOMES, arrays))
     results = [StageResult(**result) for result in meta["results"]]
     return results, _under(_SLOTS, arrays)
 

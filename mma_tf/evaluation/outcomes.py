@@ -13,7 +13,7 @@ _NUM_SHOWN = 8
 _NOT_FOOLED = -1
 
 
-class Records:
+class Outcomes:
     """Errors that were found and verified, for every radius and example.
 
     Args:
@@ -89,12 +89,12 @@ class Records:
                 self.sizes[example] = distance
                 self._show(example, points[at], verdict.prediction[at])
 
-    def take_over(self, start: int, part: "Records") -> None:
+    def take_over(self, start: int, part: "Outcomes") -> None:
         """Takes over what is known of a part of the examples.
 
         Args:
             start: Place of the part's first example.
-            part: Records of the same radii; what it says of the clean images is what
+            part: Outcomes of the same radii; what it says of the clean images is what
                 this was made with at these places.
         """
         places = slice(start, start + len(part.correct))
