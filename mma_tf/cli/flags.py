@@ -23,7 +23,7 @@ _RUN_FLAGS: dict[str, tuple[Any, FieldInfo]] = {
         None,
         FieldInfo(
             "folder of the run; with the same flags again, the run there goes on "
-            "(default: runs/<dataset>-<norm>-<method>-<length>-s<seed>)",
+            "(default: runs/<dataset>-<norm>-<method>[-<length>][-fast]-s<seed>)",
             "text",
         ),
     ),
@@ -68,8 +68,9 @@ Train an image classifier to have large margins (MMA training).
   bin/train --dataset=cifar10 --norm=linf --dmax=8/255
 
 --dataset, --norm and --dmax choose a recipe; every other flag overrides one number of
-it. --flagfile=FILE reads flags from a file. The same command again goes on where it
-stopped.
+it. The defaults below are those of --recipe=paper; flags.txt in a run's folder has the
+numbers of its recipe. --flagfile=FILE reads flags from a file. The same command again
+goes on where it stopped.
 """
 
 

@@ -71,8 +71,8 @@ class Recipe:
     d_max: float = _field(
         "What to train for",
         "number",
-        "margin to reach, and limit of the margins that are reported (pixel units, "
-        "fractions such as 8/255 are read as such)",
+        "margin to reach; up to --max_eps_factor times it margins are looked for and "
+        "reported (pixel units, fractions such as 8/255 are read as such)",
     )
     train_split: str = _field(
         "What to train on",
@@ -181,8 +181,8 @@ class Recipe:
     search_steps: int = _field(
         "Attack in training",
         "int",
-        "bisections of the line search; 0 = mma without one, its attack having the "
-        "fixed length --eps",
+        "bisections of the line search, in training and in evaluation; 0 = mma without "
+        "one, its attack having the fixed length --eps (evaluation makes 10)",
         default=10,
     )
     step_size_factor: float = _field(
@@ -208,18 +208,19 @@ class Recipe:
     max_eps_factor: float = _field(
         "Attack in training",
         "number",
-        "the line search looks up to so many times dmax",
+        "the line search, in training and in evaluation, looks up to so many times "
+        "--dmax",
         default=1.05,
     )
     min_eps: float = _field(
         "Attack in training",
         "number",
-        "least length that AN-PGD starts with (pixel units)",
+        "mma: least length that AN-PGD starts with (pixel units)",
     )
     clean_loss_coeff: float = _field(
         "Attack in training",
         "number",
-        "weight of the clean loss in [0, 1]",
+        "mma: weight of the clean loss in [0, 1]",
         default=1 / 3,
     )
     margin_memory: bool = _field(

@@ -727,3 +727,14 @@ def test_the_callback_adds_robust_accuracy_to_the_history():
     assert last["val_robust_accuracy_0.3"] == found.robust_accuracy[0.3]
     assert last["val_robust_accuracy"] == found.average_robust_accuracy()
     assert len(history.history["val_robust_accuracy"]) == 2
+
+
+def test_the_callback_hands_the_step_of_pgd_on():
+    images, labels = random_examples(np.random.default_rng(0), 10)
+    network = small_network()
+    network.compile(keras.optimizers.SGD(0.0), "sparse_categorical_crossentropy")
+    callback = RobustValidation(
+        images, labels, norm="linf", eps=0.1, suite="quick", pgd_step=1 / 40
+    )
+    with pytest.raises(UserError, match="Invalid `pgd_step`"):
+        network.fit(images, labels, verbose=0, callbacks=[callback])

@@ -117,6 +117,7 @@ class MarginValidation(StepCallback):
         seconds = time.perf_counter() - started
         logs.update({f"val_{key}": value for key, value in found.summary().items()})
         numbers = {name: float(value) for name, value in logs.items()}
+        numbers["learning_rate"] = float(self.model.optimizer.learning_rate.numpy())
         self._write_record(numbers, found, seconds)
         self._write_events(numbers, found)
         self._begins_anew = self.reset_metrics and self.every_steps is not None
@@ -141,7 +142,6 @@ class MarginValidation(StepCallback):
         line = {
             "step": self.step,
             **numbers,
-            "learning_rate": float(self.model.optimizer.learning_rate.numpy()),
             "val_examples": found.num_examples,
             "val_seconds": seconds,
             "val_margin_histogram": {

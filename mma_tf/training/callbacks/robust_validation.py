@@ -25,6 +25,7 @@ class RobustValidation(StepCallback):
         norm: "linf" or "l2".
         eps: A radius, or several, > 0, in pixel units.
         suite: A suite of `mma_tf.evaluation.suites.make_stages` with radii.
+        pgd_step: Length of the steps of suite "paper", in units of eps; None for 1/4.
         every_steps: Validates every so many training steps; None, at the end of each
             epoch.
         seed: Of the attacks, the same at each validation.
@@ -39,6 +40,7 @@ class RobustValidation(StepCallback):
         norm: NormName,
         eps: float | Sequence[float],
         suite: str = "quick",
+        pgd_step: float | None = None,
         every_steps: int | None = None,
         seed: int = 0,
         batch_size: int = 250,
@@ -49,6 +51,7 @@ class RobustValidation(StepCallback):
         self.norm = norm
         self.eps = eps
         self.suite = suite
+        self.pgd_step = pgd_step
         self.every_steps = every_steps
         self.seed = seed
         self.batch_size = batch_size
@@ -71,6 +74,7 @@ class RobustValidation(StepCallback):
                 norm=self.norm,
                 eps=self.eps,
                 suite=self.suite,
+                pgd_step=self.pgd_step,
                 seed=self.seed,
                 batch_size=self.batch_size,
                 run_checks=False,

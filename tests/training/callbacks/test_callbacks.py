@@ -286,6 +286,7 @@ def test_writes_events_for_tensorboard(tmp_path):
     for step in (2, 4):
         for name in (*KEYS, "loss"):
             assert found[name, step] == pytest.approx(spy.steps[step - 1][name])
+        assert found["learning_rate", step] == pytest.approx(0.1)
         # Rows of (left end, right end, count).
         histogram = found["val_margin", step]
         assert np.sum(histogram[:, 2]) == 10
