@@ -102,8 +102,8 @@ class EvaluationFolder:
         if not self.plan.exists():
             return
         try:
-            old = json.loads(self.plan.read_text("utf-8"))
-        except ValueError:
+            old = dict(json.loads(self.plan.read_text("utf-8")))
+        except (TypeError, ValueError):
             old = {}
         # As JSON gives it back: tuples become lists.
         new = json.loads(json.dumps(plan))

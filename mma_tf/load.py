@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from mma_tf.attacks.gradients import gives_gradient
 from mma_tf.errors import UserError, reason_of
 from mma_tf.export import DESCRIPTION, SAVED_MODEL
 from mma_tf.files import sha256_of
@@ -171,7 +172,7 @@ def load_classifier(
         kind="keras" if is_keras else "saved_model",
         logits_fn=logits_fn,
         num_classes=outputs.shape[1],
-        has_gradient=_has_gradient(logits_fn, images),
+        has_gradient=_has_gradient(logits_fn, images, path),
         sha256=sha256_of(found),
         signature=used,
     )
@@ -249,16 +250,17 @@ def _try(
     return outputs.numpy()
 
 
-def _has_gradient(logits_fn: LogitsFn, images: np.ndarray) -> bool:
-    pixels = tf.constant(images)
+def _has_gradient(
+    logits_fn: LogitsFn, images: np.ndarray, path: str | pathlib.Path
+) -> bool:
     try:
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(pixels)
-            logits = logits_fn(pixels)
-        return tape.gradient(logits, pixels) is not None
-    # No gradient is registered for an operation, or the exported graph kept none.
-    except (LookupError, ValueError, tf.errors.OpError):
-        return False
+        return gives_gradient(logits_fn, tf.constant(images))
+    # A model with gradients must not pass for one that meets the black-box attacks.
+    except tf.errors.OpError as error:
+        raise UserError(
+            f"Invalid `--model`: the gradient of {path} cannot be computed on this "
+            f"device ({reason_of(error)}); try --nodeterministic, or the CPU."
+        ) from error
 
 
 def _check_declared_range(path: pathlib.Path, input_range: tuple[float, float]) -> None:

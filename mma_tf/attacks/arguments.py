@@ -77,8 +77,9 @@ def as_radii(name: str, values: PerExample, images: Tensor, *, norm: Norm) -> Te
         array = np.asarray(values, np.float64)
         num_pixels = images.shape[1:].num_elements()
         highest = norm.diameter(num_pixels) if num_pixels else np.inf
-        if not np.all((array >= 0) & (array <= highest * (1 + 1e-6))):
-            worst = array.flat[np.argmax(np.abs(array))]
+        fits = (array >= 0) & (array <= highest * (1 + 1e-6))
+        if not np.all(fits):
+            worst = array[~fits][0]
             hint = f" (did you mean {worst:g}/255?)" if worst > highest else ""
             raise ValueError(
                 f"Invalid `{name}`: expected lengths from 0 to {highest:g}, images "

@@ -68,7 +68,8 @@ def boundary_search(
 
     def probe(iteration: Tensor, bracket: Bracket) -> tuple[Tensor, Bracket]:
         points = clip_to_box(images + over_pixels(bracket.eps, images) * direction)
-        adversarial = loss(labels, logits_fn(points)) >= 0
+        # A loss that is no number is not that of a point classified right.
+        adversarial = ~(loss(labels, logits_fn(points)) < 0)
         lower = tf.where(adversarial, bracket.lower, bracket.eps)
         upper = tf.where(adversarial, bracket.eps, bracket.upper)
         found = bracket.found | adversarial

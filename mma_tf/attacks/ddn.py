@@ -43,7 +43,8 @@ class DDN:
         loss: What is raised, a name of `mma_tf.losses.registry`.
 
     Reference: Rony et al., CVPR 2019 (arXiv 1811.09600), algorithm 1.
-    Differs from the authors' code: images are not rounded to bytes.
+    Differs from the authors' code: images are not rounded to bytes, and the first
+    perturbation has `first_radius`, which is not made longer before.
     """
 
     num_steps: int = 200

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from mma_tf.devices import has_gpu
 from mma_tf.per_example import over_pixels
-from mma_tf.types import Tensor
+from mma_tf.types import LogitsFn, Tensor
 
 # Of a float32's bits.
 _EXPONENT = 0x7F800000
@@ -51,6 +51,29 @@ def value_and_gradient(
 
     values, logits, gradients = _apart(compute)(points)
     return (values, logits), finite(gradients)
+
+
+def gives_gradient(logits_fn: LogitsFn, images: Tensor) -> bool:
+    """Returns whether a gradient of logits with respect to `images` can be taken.
+
+    Args:
+        logits_fn: Images `[batch, ...]` to logits `[batch, classes]`.
+        images: `[batch, ...]`.
+
+    Raises:
+        tf.errors.UnimplementedError: If there is one, but not on this device.
+        tf.errors.ResourceExhaustedError: If it does not fit into the memory.
+    """
+    try:
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(images)
+            logits = logits_fn(images)
+        return tape.gradient(logits, images) is not None
+    except (tf.errors.UnimplementedError, tf.errors.ResourceExhaustedError):
+        raise
+    # No gradient is registered for an operation, or the exported graph kept none.
+    except (LookupError, ValueError, tf.errors.OpError):
+        return False
 
 
 def finite(gradients: Tensor) -> Tensor:

@@ -179,7 +179,7 @@ def _order(values: flags.FlagValues, model: "LoadedClassifier") -> str:
         sources=values.transfer_from,
     )
     names = ", ".join(stage.name for stage in stages)
-    note = "" if model.has_gradient else " (no gradients: black-box attacks alone)"
+    note = "" if model.has_gradient else " (which gives no gradients)"
     return f"Attacks on {model.name}{note}: {names}"
 
 

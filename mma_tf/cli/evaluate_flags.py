@@ -176,6 +176,13 @@ def check(values: flags.FlagValues) -> None:
             "Invalid `--transfer_from`: suite transfer needs one or more models, with "
             "commas, that adversarial images come from. Received: nothing"
         )
+    for model in values.model:
+        if values.suite == "transfer" and list(values.transfer_from) == [model]:
+            raise UserError(
+                "Invalid `--transfer_from`: expected another model than the one that "
+                f"suite transfer judges. Received: --transfer_from={model} with "
+                f"--model={model} (suite paper is this attack on the model itself)"
+            )
     if values.suite == "margins" and values.transfer_from:
         raise UserError(
             "Invalid `--transfer_from`: suite margins tries no images of other models; "

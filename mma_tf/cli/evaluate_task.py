@@ -42,8 +42,9 @@ def load_task(values: flags.FlagValues) -> Task:
         values: The flags of the command.
 
     Raises:
-        UserError: If the data cannot be had, a model is none or does not take them, or
-            there are more shards than images.
+        UserError: If the data cannot be had, a model is none or does not take them or
+            is to lend what needs gradients without giving any, or there are more shards
+            than images.
     """
     import tensorflow as tf
 
@@ -82,6 +83,13 @@ def load_task(values: flags.FlagValues) -> Task:
         )
         for path in paths
     }
+    for path in values.transfer_from:
+        if not models[path].has_gradient:
+            raise UserError(
+                "Invalid `--transfer_from`: expected models whose gradient can be "
+                "taken, as PGD needs it. Received: "
+                f"--transfer_from={path}, which gives none (leave it out)"
+            )
     names = {path: model_name(models[path].path) for path in values.model}
     return Task(data, examples, models, names, evaluate_flags.radii(values))
 

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from mma_tf.attacks.gradients import gives_gradient
 from mma_tf.errors import UserError
 from mma_tf.evaluation import sanity_checks, suite_checks
 from mma_tf.evaluation.arguments import (
@@ -87,7 +88,7 @@ def evaluate(
         transfer_from: Models, by name, whose adversarial images are tried first; none
             for suite "margins".
         has_gradient: Whether gradients can be taken; without, the black-box attacks
-            take the place of the suite.
+            take the place of the suite, if it is not "transfer".
         pgd_step: Length of the steps of suite "paper" and of the PGD on
             `transfer_from`, in units of eps; None for 1/4.
         run_checks: Whether to look for signs that the figures cannot be trusted.
@@ -127,6 +128,12 @@ def evaluate(
         pgd_step=pgd_step,
     )
     first = np.arange(min(batch_size, len(labels)))
+    if has_gradient and not gives_gradient(logits_fn, tf.constant(fetch(first[:2]))):
+        raise UserError(
+            "Invalid `has_gradient`: expected False for a function that gives no "
+            "gradient, which the black-box attacks are for. Received: "
+            "has_gradient=True"
+        )
     correct = ~misclassified(labels, logits)
     predictions = np.argmax(logits, axis=1)
     subject = Subject(
@@ -251,7 +258,9 @@ def _answers(
     if agree(predict(first), logits[: len(first)]):
         answers["model"] = logits
     for name, source in sources.items():
-        answers[f"source {name}"] = np.asarray(source(tf.constant(first)))
+        answer, again = (np.asarray(source(tf.constant(first))) for _ in range(2))
+        if agree(answer, again):
+            answers[f"source {name}"] = answer
     return answers
 
 

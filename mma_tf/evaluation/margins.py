@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from mma_tf.attacks.arguments import as_images, as_labels, as_radii
 from mma_tf.attacks.boundary_search import boundary_search
+from mma_tf.attacks.iterative import is_error
 from mma_tf.attacks.pgd import pgd
 from mma_tf.losses.logit_margin import logit_margin_loss
 from mma_tf.losses.soft_logit_margin import soft_logit_margin_loss
@@ -82,7 +83,7 @@ def an_pgd_margins(
     images, labels = as_images(images), as_labels(labels)
     radii = as_radii("eps", eps, images, norm=get_norm(norm))
     longest = as_radii("max_eps", max_eps, images, norm=get_norm(norm))
-    correct = logit_margin_loss(labels, logits_fn(images)) < 0
+    correct = ~is_error(labels, logits_fn(images))
     points = pgd(
         logits_fn,
         images,
@@ -97,7 +98,7 @@ def an_pgd_margins(
         loss=soft_logit_margin_loss,
         seed=seed,
     )
-    holds = logit_margin_loss(labels, logits_fn(points)) < 0
+    holds = ~is_error(labels, logits_fn(points))
     bracket = boundary_search(
         logits_fn,
         images,

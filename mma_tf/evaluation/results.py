@@ -108,7 +108,7 @@ class Evaluation:
         robust: `[radii, examples]` whether it is, and every attack failed, at this
             radius or with an error that is in this ball at another.
         fooled_by: `[radii, examples]` index in `stages` of the attack that found the
-            error that counts; -1 where none did.
+            error that counts; -1 where none did. `[1, examples]` for "margins".
         sizes: `[examples]` the distance of the nearest error that any attack found: an
             upper bound of the margin; 0 where the image itself is wrong, infinite where
             none was found.
@@ -118,8 +118,8 @@ class Evaluation:
         seed: From which all random numbers come.
         batch_size: Examples attacked at a time.
         num_shards: Parts of the examples that were judged apart.
-        has_gradient: Whether gradients could be taken; without, the black-box attacks
-            alone were made.
+        has_gradient: Whether gradients could be taken; without, no attack on this model
+            took one.
         seconds: Wall time of it all, that of all shards added up.
     """
 

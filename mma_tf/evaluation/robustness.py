@@ -6,12 +6,14 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
+from mma_tf.attacks.iterative import is_error
 from mma_tf.attacks.pgd import pgd
 from mma_tf.devices import has_gpu
 from mma_tf.evaluation.margins import MarginEstimate, an_pgd_margins
+from mma_tf.evaluation.predictor import fill_up
+from mma_tf.inputs import check_pixels
 from mma_tf.losses.carlini_wagner import carlini_wagner_loss
 from mma_tf.losses.cross_entropy import cross_entropy
-from mma_tf.losses.logit_margin import logit_margin_loss
 from mma_tf.noise import fold_in
 from mma_tf.types import LogitsFn, NormName, Seed, Tensor
 
@@ -144,18 +146,13 @@ class RobustnessMeter:
                 "Invalid `images`: expected at least one, and a label for each. "
                 f"Received: {len(images)} images, {len(labels)} labels"
             )
-        low, high = np.min(images), np.max(images)
-        if not (low >= 0 and high <= 1):
-            raise ValueError(
-                "Invalid `images`: expected pixels in [0, 1]. Received: pixels from "
-                f"{low:g} to {high:g} (divide bytes by 255)"
-            )
+        check_pixels(np.min(images), np.max(images))
         size = min(self._batch_size, len(images))
         estimates: list[list[np.ndarray]] = []
         for number, start in enumerate(range(0, len(images), size)):
             estimate = self._attack(
-                tf.convert_to_tensor(_padded(images[start : start + size], size)),
-                tf.convert_to_tensor(_padded(labels[start : start + size], size)),
+                tf.convert_to_tensor(fill_up(images[start : start + size], size)),
+                tf.convert_to_tensor(fill_up(labels[start : start + size], size)),
                 fold_in(seed, number),
             )
             held = min(size, len(images) - start)
@@ -202,17 +199,9 @@ def _attack(
             loss=loss,
             seed=fold_in(seed, number),
         )
-        robust &= logit_margin_loss(labels, logits_fn(points)) < 0
+        robust &= ~is_error(labels, logits_fn(points))
     if judgement.eps <= judgement.max_eps:
         # An error at eps bounds the margin, whichever attack found it.
         margin = tf.where(robust, margin, tf.minimum(margin, judgement.eps))
         found |= ~robust
     return estimate._replace(robust=robust, margin=margin, found=found)
-
-
-def _padded(values: np.ndarray, size: int) -> np.ndarray:
-    """Repeats the first entry up to `size`: one shape means one compilation."""
-    missing = size - len(values)
-    if not missing:
-        return values
-    return np.concatenate([values, np.repeat(values[:1], missing, axis=0)])

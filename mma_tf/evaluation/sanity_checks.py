@@ -10,6 +10,7 @@ from mma_tf.attacks.iterative import search
 from mma_tf.attacks.pgd_search import PGD
 from mma_tf.evaluation.predictor import Predictor, fill_up
 from mma_tf.evaluation.results import Check
+from mma_tf.evaluation.verification import misclassified
 from mma_tf.losses.cross_entropy import cross_entropy
 from mma_tf.losses.logit_margin import logit_margin_loss
 from mma_tf.norms.registry import get_norm
@@ -134,7 +135,7 @@ def _no_gradient() -> Check:
     return Check(
         name="gradients can be taken",
         flagged=True,
-        found="The model gives no gradient: the black-box attacks alone were made.",
+        found="The model gives no gradient: no attack on it took one.",
         meaning=(
             "Attacks that see gradients find far more; these figures are no match for "
             "those of other models."
@@ -214,7 +215,7 @@ def model_checks(
     ]
     if not has_gradient:
         checks.append(_no_gradient())
-    right = np.argmax(logits, axis=1) == labels
+    right = ~misclassified(labels, logits)
     if has_gradient and right.any():
         arguments = (logits_fn, images[right], labels[right])
         checks.append(gradients_vanish(*arguments, batch_size))

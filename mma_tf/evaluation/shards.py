@@ -124,9 +124,10 @@ class ShardedRun:
                 subject = subject.part(start, stop)
                 if folder is not None:
                     folder = folder / f"shard-{shard + 1}-of-{num_shards}"
-                    folder.mkdir(parents=True, exist_ok=True)
-                    if not stack.enter_context(held(folder / ".lock")):
-                        return None
+            if folder is not None:
+                folder.mkdir(parents=True, exist_ok=True)
+                if not stack.enter_context(held(folder / ".lock")):
+                    return None
             run = SuiteRun(
                 subject,
                 self._stages,

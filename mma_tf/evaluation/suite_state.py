@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from mma_tf.array_files import write_arrays_atomically
-from mma_tf.errors import UserError
+from mma_tf.errors import UserError, reason_of
 from mma_tf.evaluation.clock import Clock
 from mma_tf.evaluation.outcomes import Outcomes
 from mma_tf.evaluation.results import StageResult
@@ -80,13 +81,21 @@ def read_state(
         clock: It is changed.
 
     Raises:
-        UserError: If the state is of another evaluation.
+        UserError: If the state is of another evaluation, or damaged.
     """
-    with np.load(path, allow_pickle=False) as saved:
-        arrays: dict[str, Any] = dict(saved)
-    meta = json.loads(str(arrays["meta"]))
+    try:
+        # Opened here, since NumPy does not close a file that it cannot read.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as saved:
+            arrays: dict[str, Any] = dict(saved)
+        meta = json.loads(str(arrays["meta"]))
+        known = meta["fingerprint"]
+    except (KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise UserError(
+            f"Invalid `save_to`: {path} is damaged or no state of an evaluation "
+            f"({reason_of(error)}); remove it, or give an empty folder."
+        ) from error
     saved_answers = _under(_ANSWERS, arrays)
-    if meta["fingerprint"] != fingerprint or not _are_same(answers, saved_answers):
+    if known != fingerprint or not _are_same(answers, saved_answers):
         raise UserError(
             "Invalid `save_to`: expected an empty folder, or that of the same "
             f"evaluation. Received: save_to={path.parent}, which holds the "

@@ -54,11 +54,6 @@ class Stage:
         return is_targeted(getattr(self.attack, "loss", ""))
 
     @property
-    def needs_gradient(self) -> bool:
-        """Whether the attack takes gradients."""
-        return self.attack.backward_passes > 0
-
-    @property
     def cost(self) -> int:
         """Passes through the network for one example, a backward one counting two."""
         attack = self.attack
@@ -99,7 +94,8 @@ def make_stages(
         suite: One of `SUITES`.
         norm: "linf" or "l2".
         num_classes: Of the classifier, >= 2.
-        has_gradient: Without, the black-box attacks take the place of any suite.
+        has_gradient: Without, the black-box attacks take the place of any suite but
+            "transfer".
         sources: Models that adversarial images come from, before all other attacks.
         pgd_step: Length of the paper's PGD steps, in units of eps; None for 1/4. The
             paper has 1/40 for MNIST in linf.

@@ -73,7 +73,7 @@ def is_within(distance: Any, eps: Any) -> Any:
 
 
 def misclassified(labels: np.ndarray, logits: np.ndarray) -> np.ndarray:
-    """Returns where no wrong class has a smaller logit than the true one, `[n]`.
+    """Returns where the logit of some wrong class is not below the true one's, `[n]`.
 
     Args:
         labels: `[n]`, whole numbers in [0, classes).

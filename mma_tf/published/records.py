@@ -10,6 +10,7 @@ from typing import Any
 
 from mma_tf.errors import UserError, reason_of
 from mma_tf.evaluation.results import SCHEMA_VERSION, Evaluation
+from mma_tf.evaluation.statistics import Interval
 from mma_tf.files import write_text_atomically
 from mma_tf.report.json_report import make_results, results_text
 
@@ -41,7 +42,7 @@ class Figure:
     eps_text: str
     num_examples: int
     accuracy: float
-    interval: tuple[float, float]
+    interval: Interval
     record: str
     doubts: tuple[str, ...]
 
@@ -75,12 +76,13 @@ class Record:
     def suite(self) -> str:
         """What the attacks are called; those of one name can be held side by side.
 
-        That is the suite, but "black_box" for a model without gradients, which met no
-        other attack; other models' adversarial images make it another suite, too.
+        That is the suite, but "black_box" for a model without gradients, which met
+        these attacks in its place; other models' adversarial images make it another
+        suite, too.
         """
-        has_gradient = self.about["has_gradient"]
-        suite = self.contents["suite"] if has_gradient else "black_box"
-        sources = self.contents["sources"]
+        suite, sources = self.contents["suite"], self.contents["sources"]
+        if not self.about["has_gradient"] and suite != "transfer":
+            suite = "black_box"
         return f"{suite} from {_digest(sources)}" if sources else suite
 
     def doubts(self, eps: float | None = None) -> tuple[str, ...]:
@@ -132,7 +134,7 @@ class Record:
                 eps_text=part["eps_text"],
                 num_examples=self.num_examples,
                 accuracy=float(part["accuracy"]),
-                interval=(float(part["interval_95"][0]), float(part["interval_95"][1])),
+                interval=Interval(*map(float, part["interval_95"])),
                 record=self.name,
                 doubts=self.doubts(part["eps"]) if part["eps"] else (),
             )

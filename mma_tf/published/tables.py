@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mma_tf.errors import UserError, reason_of
-from mma_tf.evaluation.statistics import wilson_interval
-from mma_tf.evaluation.tables import ABSENT, eps_text
+from mma_tf.evaluation.statistics import Interval, wilson_interval
+from mma_tf.evaluation.tables import ABSENT, eps_text, interval_text
 from mma_tf.published.plan import Published, TablePlan, covers
 from mma_tf.published.records import Figure, Record
 from mma_tf.report.markup import code, table
@@ -193,9 +193,8 @@ def _cell(figure: Figure | None) -> str:
     return f"{_percent(figure.accuracy, figure.interval)}{mark}"
 
 
-def _percent(accuracy: float, interval: tuple[float, float]) -> str:
-    low, high = interval
-    return f"{100 * accuracy:.2f} ({100 * low:.1f} to {100 * high:.1f})"
+def _percent(accuracy: float, interval: Interval) -> str:
+    return f"{100 * accuracy:.2f} ({interval_text(interval)})"
 
 
 def _cost(card: Mapping[str, Any] | None) -> list[str]:

@@ -6,8 +6,10 @@ import tensorflow as tf
 
 from mma_tf import losses
 from mma_tf.attacks import APGD, FAB, AnPGD, an_pgd, pgd, search
+from mma_tf.attacks.arguments import as_radii
 from mma_tf.attacks.iterative import is_error
 from mma_tf.evaluation import an_pgd_margins
+from mma_tf.norms.registry import get_norm
 from tests.classifiers import linear_classifier, linear_margins
 
 NUM_CLASSES = 4
@@ -143,3 +145,30 @@ def test_a_logit_that_is_no_number_is_an_error_wherever_it_is(in_graph):
     call = tf.function(is_error) if in_graph else is_error
     found = call(tf.zeros([4], tf.int32), logits)
     np.testing.assert_array_equal(found, [False, True, True, True])
+
+
+def test_a_length_that_is_not_allowed_is_the_one_that_is_named():
+    images = tf.fill([2, 3, 3, 1], 0.5)
+    with pytest.raises(ValueError, match=r"Received: eps=-0\.1$"):
+        as_radii("eps", np.array([0.5, -0.1]), images, norm=get_norm("linf"))
+
+
+def test_a_search_of_margins_counts_no_number_as_an_error_too():
+    def logits_fn(images):
+        known = tf.constant([[2.0, 1.0, 0.0], [2.0, float("nan"), 1.0]])
+        return known + 0 * tf.reduce_sum(images, axis=[1, 2, 3])[:, tf.newaxis]
+
+    images, labels = np.full([2, 3, 3, 1], 0.5, np.float32), np.zeros(2, int)
+    found = an_pgd_margins(
+        logits_fn,
+        images,
+        labels,
+        norm="linf",
+        eps=0.1,
+        step_size=0.05,
+        num_steps=2,
+        max_eps=0.2,
+    )
+    np.testing.assert_array_equal(found.correct, [True, False])
+    np.testing.assert_array_equal(found.robust, [True, False])
+    assert found.margin[1] == 0

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mma_tf.attacks.gradients import value_and_gradient
+from mma_tf.attacks.gradients import gives_gradient, value_and_gradient
 
 
 def squares(points):
@@ -91,3 +91,24 @@ def test_a_function_without_gradient_is_refused():
             lambda points: (tf.stop_gradient(points)[:, 0], points),
             tf.constant([[0.0, 1.0]]),
         )
+
+
+def test_a_function_without_a_gradient_is_known():
+    points = tf.constant([[1.0, 2.0], [3.0, -4.0]])
+    assert gives_gradient(tf.square, points)
+    assert not gives_gradient(tf.round, points)
+
+
+@pytest.mark.parametrize(
+    "error", [tf.errors.UnimplementedError, tf.errors.ResourceExhaustedError]
+)
+def test_a_gradient_that_this_device_cannot_compute_is_not_taken_for_none(error):
+    @tf.custom_gradient
+    def function(points):
+        def gradient(upstream):
+            raise error(None, None, "no such kernel")
+
+        return tf.square(points), gradient
+
+    with pytest.raises(error):
+        gives_gradient(function, tf.ones([2, 2]))

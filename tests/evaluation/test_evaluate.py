@@ -108,12 +108,13 @@ class TestClosedForms:
         def without_gradient(images):
             return tf.stop_gradient(linear.logits_fn(images))
 
+        arguments = (without_gradient, linear.images, linear.labels)
+        with pytest.raises(UserError, match="expected False for a function that gives"):
+            evaluate(*arguments, norm="linf", eps=0.1, suite="black_box")
         exact = linear.margins["linf"]
         eps = 1.3 * between(exact, 0.3)
         found = evaluate(
-            without_gradient,
-            linear.images,
-            linear.labels,
+            *arguments,
             norm="linf",
             eps=eps,
             suite="autoattack",
@@ -395,6 +396,32 @@ class TestGoingOn:
                 norm="linf",
                 eps=0.02,
                 suite="quick",
+                save_to=tmp_path,
+                run_checks=False,
+            )
+
+        first = judge()
+        assert judge().stages == first.stages
+
+    def test_images_of_a_random_model_do_not_keep_it_from_going_on(
+        self, network, tmp_path
+    ):
+        images, labels = random_examples(np.random.default_rng(0), 30)
+        generator = tf.random.Generator.from_seed(0)
+
+        def judge():
+            return evaluate(
+                network,
+                images,
+                labels,
+                norm="linf",
+                eps=0.02,
+                suite="quick",
+                transfer_from={
+                    "noisy": lambda batch: (
+                        network(batch) + generator.normal([tf.shape(batch)[0], 3])
+                    )
+                },
                 save_to=tmp_path,
                 run_checks=False,
             )

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from mma_tf.errors import UserError
 from mma_tf.evaluation import evaluate, judging, make_stages, suite_run
+from mma_tf.locks import held
 from tests.classifiers import linear_on_grey
 
 NUM_EXAMPLES = 23
@@ -159,6 +160,28 @@ def test_the_state_of_other_shards_is_not_read(linear, tmp_path):
         first.replace(second)
         with pytest.raises(UserError, match="state of another model, data or suite"):
             judge(subject, num_shards=2, save_to=folder)
+
+
+def test_two_processes_do_not_write_one_state(linear, tmp_path):
+    def stop_when_waiting(progress):
+        if progress.stage == "waiting for other processes":
+            raise Stop
+
+    with held(tmp_path / ".lock"), pytest.raises(Stop):
+        judge(linear, save_to=tmp_path, on_progress=stop_when_waiting)
+    assert_same(judge(linear, save_to=tmp_path), judge(linear))
+
+
+@pytest.mark.parametrize("is_cut", [False, True])
+def test_a_damaged_state_is_named(linear, is_cut, tmp_path):
+    judge(linear, save_to=tmp_path)
+    state = tmp_path / "state.npz"
+    if is_cut:
+        state.write_bytes(state.read_bytes()[:1000])
+    else:
+        np.savez(state, something=np.zeros(3))
+    with pytest.raises(UserError, match=r"`save_to`: .*state\.npz is damaged"):
+        judge(linear, save_to=tmp_path)
 
 
 def test_what_one_process_saw_right_is_right_for_all(linear, tmp_path):

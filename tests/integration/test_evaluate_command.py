@@ -293,6 +293,10 @@ def test_help_tells_every_flag_without_tensorflow(tmp_path):
         (["--model=nowhere", "--eps=0.1", "--norm=l1"], "linf"),
         (["--model=nowhere", "--eps=0.1", "--suite=all"], "autoattack"),
         (["--model=nowhere", "--eps=0.1", "--suite=transfer"], "--transfer_from"),
+        (
+            ["--model=a", "--eps=0.1", "--suite=transfer", "--transfer_from=a"],
+            "expected another model",
+        ),
         (["--model=nowhere", "--eps=0.1", "--suite=margins"], "leave --eps out"),
         (["--model=nowhere", "--eps=0.1", "--input_range=255"], "--input_range"),
         (["--model=nowhere", "--eps=0.1", "--input_range=1,0"], "--input_range=1,0"),
@@ -324,6 +328,26 @@ def test_a_model_that_does_not_fit_is_named(model, message, tmp_path, capsys):
     captured = capsys.readouterr()
     assert message in captured.err
     assert captured.err.count("\n") == 1
+
+
+def test_a_model_that_cannot_lend_its_images_is_named(models, tmp_path, capsys):
+    pixels = keras.Input((8, 8, 1), dtype="uint8")
+    of_bytes = keras.Model(pixels, make()(keras.ops.cast(pixels, "float32")))
+    of_bytes.export(str(tmp_path / "bytes"), verbose=False)
+    arguments = [
+        f"--model={models / 'exported'}",
+        f"--transfer_from={tmp_path / 'bytes'}",
+        "--input_range=0,255",
+        "--eps=0.1",
+        "--num_examples=10",
+        f"--out={tmp_path / 'out'}",
+        HERE,
+    ]
+    assert main(arguments) == 2
+    captured = capsys.readouterr()
+    assert "expected models whose gradient can be taken" in captured.err
+    assert captured.err.count("\n") == 1
+    assert not (tmp_path / "out").exists()
 
 
 class TestFolders:

@@ -422,6 +422,9 @@ def test_a_record_that_lacks_a_part_is_named(checkout, part, capsys):
 def test_attacks_that_are_no_match_have_columns_of_their_own(tmp_path):
     record(tmp_path, "runs/a")
     record(tmp_path, "runs/b", has_gradient=False)
+    # No black-box attack is made in the place of this suite.
+    lent = {"models": {"other": {"sha256": "ef" * 32}}, "transfer_from": ["other"]}
+    record(tmp_path, "runs/d", has_gradient=False, suite="transfer", context=lent)
     for source in ("ab", "cd"):
         lent = {
             "models": {"other": {"sha256": source * 32}},
@@ -429,9 +432,10 @@ def test_attacks_that_are_no_match_have_columns_of_their_own(tmp_path):
         }
         record(tmp_path, "runs/c", context=lent)
     found = {r.name: r.suite for r in read_records(tmp_path)}
-    assert len(found) == 4
-    assert len(set(found.values())) == 4
+    assert len(found) == 5
+    assert len(set(found.values())) == 5
     assert {"autoattack", "black_box"} < set(found.values())
+    assert any(suite.startswith("transfer from") for suite in found.values())
 
 
 def test_a_judged_model_that_lent_its_images_is_named(tmp_path):
