@@ -84,7 +84,8 @@ def train(
 
     Raises:
         Interrupted: If a signal came; everything is saved.
-        RunError: If the loss is not finite, or the disk is full.
+        RunError: If the loss is not finite, or no checkpoint can be written.
+        OSError: If another file of the run cannot be written.
         UserError: If the recipe does not fit the data or the devices.
     """
     _note_versions(run, say)
@@ -140,7 +141,7 @@ def train(
                 verbose=int(is_terminal),
                 callbacks=callbacks,
             )
-        except (Interrupted, RunError):
+        except (Interrupted, RunError, OSError):
             # On a full disk it cannot be told; the error itself is what matters.
             with contextlib.suppress(OSError):
                 training_time.write()
@@ -239,7 +240,12 @@ def _note_versions(run: RunDirectory, say: Say) -> None:
     if not run.versions.exists():
         run.write_json(run.versions, now)
         return
-    before = json.loads(run.versions.read_text("utf-8"))
+    try:
+        before = dict(json.loads(run.versions.read_text("utf-8")))
+    except (TypeError, ValueError):
+        say(f"{run.versions} is damaged and written anew.")
+        run.write_json(run.versions, now)
+        return
     if changes := changed_versions(before, now):
         say(f"This run was begun with other versions ({changes}).")
 

@@ -19,14 +19,13 @@ def make_strategy(
         name: "auto": all visible GPUs if there are several, otherwise one device;
             "none": one device; "mirrored": all visible devices.
         logical_devices: Splits the CPU into so many devices first, on which anyone can
-            try what several GPUs do; 0 leaves it whole. Must come before TensorFlow
-            does anything else.
+            try what several GPUs do; 0 leaves it whole. See `split_cpu`.
 
     Raises:
         UserError: If the split is impossible.
     """
     if logical_devices:
-        _split_cpu(logical_devices)
+        split_cpu(logical_devices)
     gpus = tf.config.list_logical_devices("GPU")
     devices = gpus if gpus and not logical_devices else []
     if logical_devices:
@@ -37,7 +36,16 @@ def make_strategy(
     return tf.distribute.MirroredStrategy(names)
 
 
-def _split_cpu(number: int) -> None:
+def split_cpu(number: int) -> None:
+    """Splits the CPU into logical devices; the same split once more changes nothing.
+
+    Args:
+        number: Of the devices.
+
+    Raises:
+        UserError: If TensorFlow is in use already, be it to read data, or the number is
+            none.
+    """
     cpu = tf.config.list_physical_devices("CPU")[0]
     parts = [tf.config.LogicalDeviceConfiguration() for _ in range(number)]
     try:
@@ -45,7 +53,8 @@ def _split_cpu(number: int) -> None:
     except (RuntimeError, ValueError) as error:
         raise UserError(
             "Invalid `--logical_devices`: expected a number of parts >= 1 to split the "
-            f"CPU into, before TensorFlow is in use. Received: {number} ({error})"
+            "CPU into, before TensorFlow is in use. Received: "
+            f"--logical_devices={number} ({error})"
         ) from error
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from absl import flags
 
 from mma_tf.cli.help_page import help_page
-from mma_tf.cli.parsing import ListParser
+from mma_tf.cli.parsing import ListParser, PathParser
 from mma_tf.errors import UserError
 from mma_tf.recipes.quantities import parse_number
 
@@ -77,16 +77,23 @@ _FLAGS: dict[str, str] = {
 
 def define(values: flags.FlagValues) -> None:
     """Defines the flags."""
-    flags.DEFINE_multi_string("model", [], _FLAGS["model"], flag_values=values)
+    flags.DEFINE_multi(
+        PathParser(),
+        flags.ArgumentSerializer(),
+        "model",
+        [],
+        _FLAGS["model"],
+        flag_values=values,
+    )
     flags.DEFINE_enum(
         "norm", "linf", ("linf", "l2"), _FLAGS["norm"], flag_values=values
     )
     flags.DEFINE_enum(
         "suite", "autoattack", list(SUITES), _FLAGS["suite"], flag_values=values
     )
-    # Kept as they were written, for the report.
-    for name in ("eps", "transfer_from"):
-        flags.DEFINE(ListParser(str.strip), name, (), _FLAGS[name], flag_values=values)
+    # Radii are kept as they were written, for the report.
+    for name, parse_item in (("eps", str.strip), ("transfer_from", _path)):
+        flags.DEFINE(ListParser(parse_item), name, (), _FLAGS[name], flag_values=values)
     flags.DEFINE(
         ListParser(parse_number),
         "input_range",
@@ -95,7 +102,10 @@ def define(values: flags.FlagValues) -> None:
         flag_values=values,
     )
     for name, (text, about) in _TEXTS.items():
-        flags.DEFINE_string(name, text, about, flag_values=values)
+        if name in _PLACES:
+            flags.DEFINE(PathParser(), name, text, about, flag_values=values)
+        else:
+            flags.DEFINE_string(name, text, about, flag_values=values)
     for name, (number, lowest, about) in _NUMBERS.items():
         flags.DEFINE_integer(
             name, number, about, lower_bound=lowest, flag_values=values
@@ -107,6 +117,10 @@ def define(values: flags.FlagValues) -> None:
     ):
         about = _FLAGS.get(name, "show this")
         flags.DEFINE_boolean(name, default, about, flag_values=values)
+
+
+def _path(text: str) -> str:
+    return PathParser().parse(text.strip())
 
 
 def help_text() -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from absl import flags
 
 from mma_tf.cli.help_page import help_page
-from mma_tf.cli.parsing import NumberParser, parse, run_command
+from mma_tf.cli.parsing import NumberParser, PathParser, parse, run_command
 from mma_tf.cli.quiet import import_tensorflow
 from mma_tf.errors import RunError, UserError
 from mma_tf.files import write_bytes_atomically
@@ -59,7 +59,8 @@ _NUMBERS: dict[str, tuple[int, int, str]] = {
 }
 _NORM = "landscape and adversarial_grid: of distances [linf|l2] (default: linf)"
 _REACH = "landscape: how far it goes to each side, in pixel units (default: 0.4)"
-_MOST = {"num_images": 8}
+# What NumPy's generator takes.
+_MOST = {"num_images": 8, "seed": 2**32 - 1}
 # Enough to find images that all models classify right.
 _NUM_EXAMPLES = 100
 _LONGEST_REACH = 1000.0
@@ -119,9 +120,14 @@ def _define(values: flags.FlagValues) -> None:
     flags.DEFINE_enum("figure", None, list(FIGURES), "", flag_values=values)
     flags.DEFINE_enum("norm", "linf", ("linf", "l2"), _NORM, flag_values=values)
     for name, text in _LISTS.items():
-        flags.DEFINE_multi_string(name, [], text, flag_values=values)
+        flags.DEFINE_multi(
+            PathParser(), flags.ArgumentSerializer(), name, [], text, flag_values=values
+        )
     for name, (default, text) in _TEXTS.items():
-        flags.DEFINE_string(name, default, text, flag_values=values)
+        if name == "dataset":
+            flags.DEFINE_string(name, default, text, flag_values=values)
+        else:
+            flags.DEFINE(PathParser(), name, default, text, flag_values=values)
     for name, (number, lowest, text) in _NUMBERS.items():
         flags.DEFINE_integer(
             name,

@@ -5,7 +5,7 @@ from typing import Any
 from absl import flags
 
 from mma_tf.cli.help_page import help_page
-from mma_tf.cli.parsing import ListParser, NumberParser
+from mma_tf.cli.parsing import ListParser, NumberParser, PathParser
 from mma_tf.recipes.named import NAMED
 from mma_tf.recipes.quantities import (
     format_value,
@@ -24,13 +24,13 @@ _RUN_FLAGS: dict[str, tuple[Any, FieldInfo]] = {
         FieldInfo(
             "folder of the run; with the same flags again, the run there goes on "
             "(default: runs/<dataset>-<norm>-<method>[-<length>][-fast]-s<seed>)",
-            "text",
+            "path",
         ),
     ),
     "data_dir": (
         None,
         FieldInfo(
-            "folder of prepared datasets (default: that of tensorflow-datasets)", "text"
+            "folder of prepared datasets (default: that of tensorflow-datasets)", "path"
         ),
     ),
     "source_dir": (
@@ -39,7 +39,7 @@ _RUN_FLAGS: dict[str, tuple[Any, FieldInfo]] = {
             "folder with the dataset's files as downloaded, for use without a network; "
             "for image_folder: your pictures, train/<class>/*.png and "
             "test/<class>/*.png",
-            "text",
+            "path",
         ),
     ),
     "strategy": (
@@ -127,6 +127,7 @@ def _define_one(
         flags.DEFINE_string(name, default, info.help, flag_values=flag_values)
     else:
         parsers: dict[str, flags.ArgumentParser] = {
+            "path": PathParser(),
             "number": NumberParser(),
             "numbers": ListParser(parse_number),
             "int": WholeNumberParser(),

@@ -1,6 +1,7 @@
 """How the commands read their flags and report mistakes."""
 
 import difflib
+import os.path
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -28,6 +29,18 @@ class NumberParser(flags.ArgumentParser):
 
     def flag_type(self) -> str:
         return "number"
+
+
+class PathParser(flags.ArgumentParser):
+    """Reads a path, `~` being the user's home, which shells leave after a `=`."""
+
+    syntactic_help = "a path"
+
+    def parse(self, argument: Any) -> str:
+        return os.path.expanduser(str(argument))
+
+    def flag_type(self) -> str:
+        return "path"
 
 
 class ListParser(flags.ArgumentParser):

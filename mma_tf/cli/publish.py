@@ -9,7 +9,7 @@ from absl import flags
 
 from mma_tf import zoo
 from mma_tf.cli.help_page import help_page
-from mma_tf.cli.parsing import parse, run_command
+from mma_tf.cli.parsing import PathParser, parse, run_command
 from mma_tf.cli.quiet import import_tensorflow
 from mma_tf.errors import UserError
 from mma_tf.run_directory import RunDirectory
@@ -52,7 +52,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _main(arguments: Sequence[str]) -> int:
     values = flags.FlagValues()
     for name, about in _TEXTS.items():
-        flags.DEFINE_string(name, None, about, flag_values=values)
+        if name == "name":
+            flags.DEFINE_string(name, None, about, flag_values=values)
+        else:
+            flags.DEFINE(PathParser(), name, None, about, flag_values=values)
     flags.DEFINE_boolean("weights", True, _WEIGHTS, flag_values=values)
     flags.DEFINE_boolean("replace", False, _REPLACE, flag_values=values)
     flags.DEFINE_boolean("help", False, "show this", flag_values=values)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from absl import flags
 
 from mma_tf.cli.help_page import help_page
-from mma_tf.cli.parsing import parse, run_command
+from mma_tf.cli.parsing import PathParser, parse, run_command
 from mma_tf.cli.quiet import import_tensorflow
 from mma_tf.errors import RunError, UserError
 
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _main(arguments: Sequence[str]) -> int:
     values = flags.FlagValues()
     for name, (path, about) in _FOLDERS.items():
-        flags.DEFINE_string(name, str(path), about, flag_values=values)
+        flags.DEFINE(PathParser(), name, str(path), about, flag_values=values)
     flags.DEFINE_boolean("check", False, _CHECK, flag_values=values)
     flags.DEFINE_boolean("help", False, "show this", flag_values=values)
     parse(arguments, values)

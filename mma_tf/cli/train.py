@@ -1,6 +1,5 @@
 """The command `bin/train`: from flags to a finished run directory."""
 
-import contextlib
 import pathlib
 import signal
 import sys
@@ -108,7 +107,11 @@ def _resolve(values: flags.FlagValues, data: "ImageDataset | None") -> Resolutio
 def _load_data(values: flags.FlagValues) -> "ImageDataset":
     import_tensorflow()
     from mma_tf.data.sources import load
+    from mma_tf.strategy import split_cpu
 
+    if values.logical_devices:
+        # To read data puts TensorFlow in use.
+        split_cpu(values.logical_devices)
     return load(
         values.dataset,
         data_dir=values.data_dir,
@@ -189,5 +192,4 @@ def _print_results(recipe: Recipe, run: RunDirectory) -> None:
 
 
 if __name__ == "__main__":
-    with contextlib.suppress(BrokenPipeError):
-        sys.exit(main())
+    sys.exit(main())

@@ -45,6 +45,9 @@ def checked_labels(labels: TensorLike, logits: Tensor) -> Tensor:
         ValueError: If they are not as said here.
     """
     labels = flat_labels(tf.convert_to_tensor(labels))
+    if labels.dtype.is_integer and labels.dtype not in (tf.int32, tf.int64):
+        # TensorFlow's own losses take no bytes, which labels often are.
+        labels = tf.cast(labels, tf.int32)
     if tf.executing_eagerly() and len(labels):
         values = np.asarray(labels)
         check_classes(values.min(), values.max(), logits.shape[-1])

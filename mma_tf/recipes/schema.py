@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from mma_tf.types import NormName
 
-Kind = Literal["text", "choice", "bool", "int", "number", "ints", "numbers"]
+Kind = Literal["text", "path", "choice", "bool", "int", "number", "ints", "numbers"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -299,7 +299,8 @@ class Recipe:
     precision: str = _field(
         "Run",
         "choice",
-        "of the computation; weights and losses stay float32",
+        "of the computation; weights and losses stay float32 (a .keras file's is its "
+        "own)",
         choices=("float32", "mixed_bfloat16", "mixed_float16"),
         default="float32",
     )

@@ -45,6 +45,8 @@ _ATTACKING = ("mma", "pgd", "pgdls", "trades")
 _READ_IF: tuple[tuple[tuple[str, ...], str, tuple[object, ...]], ...] = (
     (("depth", "width"), "network", ("wide_resnet",)),
     (("kernel_init",), "network", ("small_cnn", "lenet5")),
+    # A file's layers have one of their own.
+    (("precision",), "network", ("small_cnn", "lenet5", "wide_resnet")),
     (("momentum",), "optimizer", ("sgd",)),
     (("ema_momentum",), "ema", (True,)),
     (("trades_beta",), "method", ("trades",)),
@@ -82,6 +84,10 @@ def fields_unread(recipe: Recipe) -> dict[str, tuple[str, ...]]:
         # A search starts at min_eps; without one, the attack is of length eps.
         idle = "min_eps" if recipe.search_steps == 0 else "eps"
         unread[idle] = ("method", "search_steps")
+        if recipe.search_steps == 0:
+            unread["hinge"] = ("search_steps",)
+            if recipe.search_share == 1 and not recipe.direction_memory:
+                unread["margin_memory"] = ("search_steps",)
     return unread
 
 

@@ -43,6 +43,22 @@ class MovingStatistics(keras.layers.Layer):
         averages = [getattr(self, f"average_{i}") for i in range(len(statistics))]
         return list(zip(statistics, averages, strict=True))
 
+    def share(self) -> None:
+        """Gives each replica the mean of the statistics that all have gathered.
+
+        They attack with them, and a checkpoint, or a look at averaged weights, keeps
+        those of one replica for all.
+        """
+        context = tf.distribute.get_replica_context()
+        statistics = self._statistics()
+        if context.num_replicas_in_sync == 1 or not statistics:
+            return
+        means = context.all_reduce(
+            tf.distribute.ReduceOp.MEAN, [tf.identity(s.value) for s in statistics]
+        )
+        for statistic, mean in zip(statistics, means, strict=True):
+            statistic.assign(mean)
+
     def update(self, momentum: Tensor) -> None:
         """Lets the averages follow: momentum of the old, the rest of the new values."""
         for statistic, average in self.pairs:

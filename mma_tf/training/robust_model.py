@@ -89,7 +89,9 @@ class RobustModel(keras.Model):
         seed: int = 0,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        # The classifier casts for itself, and not its input, as half precision would
+        # round an image by a good part of a perturbation.
+        super().__init__(**{"autocast": False, **kwargs})
         check_logits(classifier)
         if weight_decay < 0:
             raise ValueError(
@@ -207,7 +209,7 @@ class RobustModel(keras.Model):
             loss = self.optimizer.scale_loss(loss)
         self.optimizer.apply(tape.gradient(loss, weights), weights)
         self.after_update(batch, objective)
-        self._average_statistics()
+        self._follow_statistics()
         # The optimiser's own count stands still where a float16 step is skipped.
         self.steps_done.assign_add(1)
         for tracker in self.trackers:
@@ -223,10 +225,13 @@ class RobustModel(keras.Model):
         trained = {tracker.name for tracker in self.trackers}
         return {name: value for name, value in results.items() if name not in trained}
 
-    def _average_statistics(self) -> None:
+    def _follow_statistics(self) -> None:
         """Lets the averaged statistics follow, as the optimiser does its weights."""
+        if self.moving_statistics is None:
+            return
+        self.moving_statistics.share()
         optimizer = averaging_optimizer(self)
-        if optimizer is not None and self.moving_statistics is not None:
+        if optimizer is not None:
             is_first = self.steps_done.value == 0
             momentum = tf.where(is_first, 0.0, optimizer.ema_momentum)
             self.moving_statistics.update(momentum)
@@ -299,6 +304,6 @@ def unpack(data: Any) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
             f"{labels.shape} (of one-hot labels pass the argmax)"
         )
     labels = tf.reshape(labels, [-1])
-    if not labels.dtype.is_integer:
+    if labels.dtype not in (tf.int32, tf.int64):
         labels = tf.cast(labels, tf.int32)
     return tf.convert_to_tensor(inputs), labels, index, moves

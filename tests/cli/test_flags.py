@@ -9,6 +9,7 @@ import pytest
 from absl import flags
 
 from mma_tf import UserError
+from mma_tf.cli import evaluate_flags
 from mma_tf.cli.evaluate_flags import without_places
 from mma_tf.cli.flags import define, help_text, overrides
 from mma_tf.cli.parsing import parse
@@ -76,6 +77,19 @@ def test_flags_of_the_run_are_not_of_the_recipe():
     assert (values.run_dir, values.data_dir, values.source_dir) == ("a", "b", "c")
     assert (values.strategy, values.logical_devices) == ("auto", 2)
     assert overrides(values) == {}
+
+
+def test_a_tilde_in_a_path_is_the_users_home(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    values = read("--run_dir=~/runs/a", "--source_dir=~/b", "--dataset=~c")
+    assert (values.run_dir, values.source_dir) == ("/home/me/runs/a", "/home/me/b")
+    assert (values.data_dir, values.dataset) == (None, "~c")
+    values = flags.FlagValues()
+    evaluate_flags.define(values)
+    parse(["--model=~/a", "--model=b", "--transfer_from=c, ~/d", "--out=~/e"], values)
+    assert values.model == ["/home/me/a", "b"]
+    assert values.transfer_from == ("c", "/home/me/d")
+    assert values.out == "/home/me/e"
 
 
 def test_every_field_has_a_flag_that_the_help_explains():

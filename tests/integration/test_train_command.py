@@ -275,6 +275,27 @@ def test_two_devices_do_the_step_of_one(extra, tmp_path):
 
 
 @pytest.mark.slow
+def test_devices_share_the_statistics_of_batch_normalisation(tmp_path):
+    """A look at averaged weights, as a checkpoint, keeps those of one device."""
+    arguments = (
+        *SMALL,
+        "--network=wide_resnet",
+        "--depth=10",
+        "--width=1",
+        "--train_steps=4",
+        "--ema",
+        "--logical_devices=2",
+    )
+    for name, every in (("often", 1), ("once", 4)):
+        flags = (f"--validate_every={every}", "--save_every=4", f"--run_dir={name}")
+        code, _, err = run(*arguments, *flags, cwd=tmp_path)
+        assert code == 0, err
+    often, once = saved_state(tmp_path / "often"), saved_state(tmp_path / "once")
+    for name, value in once.items():
+        np.testing.assert_array_equal(value, often[name], err_msg=name)
+
+
+@pytest.mark.slow
 def test_each_device_searches_a_part_of_its_own(tmp_path):
     code, _, err = run(
         *SMALL,
@@ -406,6 +427,8 @@ def test_a_folder_of_pictures_trains_and_another_folder_is_another_run(tmp_path)
         "--validation_size=10",
         "--attack_steps=2",
         "--test_attack_steps=2",
+        # To read files puts TensorFlow in use: the devices have to be there before.
+        "--logical_devices=2",
     )
     code, out, err = run(*arguments, "--source_dir=mine", cwd=tmp_path)
     assert code == 0, err

@@ -95,3 +95,14 @@ def test_dtype_goes_through(name, dtype):
     values = getattr(losses, name)(LABELS, logits)
     assert values.dtype == logits.dtype
     assert values.shape == [2]
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in losses.__all__ if not name.startswith("targeted")]
+)
+@pytest.mark.parametrize("dtype", ["uint8", "int16"])
+def test_labels_may_be_small_whole_numbers(name, dtype):
+    loss = getattr(losses, name)
+    np.testing.assert_array_equal(
+        loss(LABELS.astype(dtype), LOGITS), loss(LABELS, LOGITS)
+    )

@@ -92,6 +92,24 @@ def test_the_command_of_a_shorter_training_gives_its_recipe_again(steps):
             "--kernel_init=he_normal",
             "--network=mine.keras",
         ),
+        (
+            "mma",
+            {"network": "mine.keras", "precision": "mixed_float16"},
+            "--precision=mixed_float16",
+            "--network=mine.keras",
+        ),
+        (
+            "mma",
+            {"search_steps": 0, "hinge": False},
+            "--hinge=false",
+            "--search_steps=0",
+        ),
+        (
+            "mma",
+            {"search_steps": 0, "margin_memory": False},
+            "--margin_memory=false",
+            "--search_steps=0",
+        ),
     ],
 )
 def test_a_number_that_nothing_reads_is_told(method, own, idle, why):
@@ -108,6 +126,7 @@ def test_a_number_that_nothing_reads_is_told(method, own, idle, why):
         ("trades", {"trades_beta": 1.0}),
         ("mma", {"optimizer": "sgd", "momentum": 0.5, "ema": True, "min_eps": 0.2}),
         ("mma", {"network": "wide_resnet", "depth": 16, "width": 1}),
+        ("mma", {"network": "wide_resnet", "precision": "mixed_float16"}),
         ("mma", {"recipe": "fast", "network": "wide_resnet"}),
         # The numbers of a flagfile that are the recipe's own are no wish of the user's.
         ("mma", {"eps": 0.3, "momentum": 0.9, "trades_beta": 6.0}),

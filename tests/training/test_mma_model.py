@@ -256,6 +256,38 @@ def test_fit_without_index_warns_and_trains():
     )
 
 
+def test_labels_of_a_byte_are_labels():
+    images, labels = random_examples(np.random.default_rng(0), 20)
+    losses_seen = []
+    for dtype in ("uint8", "int32"):
+        keras.utils.set_random_seed(0)
+        model = StandardModel(small_network())
+        model.compile(keras.optimizers.SGD(0.01))
+        history = model.fit(images, labels.astype(dtype), shuffle=False, verbose=0)
+        losses_seen.append(history.history["loss"])
+        model.evaluate(images, labels.astype(dtype), verbose=0)
+    assert losses_seen[0] == losses_seen[1]
+
+
+def test_half_precision_does_not_round_the_images():
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        seen = []
+        classifier = small_network()
+
+        class Seen(keras.Model):
+            def call(self, images):
+                seen.append(images.dtype)
+                return classifier(images)
+
+        model = StandardModel(Seen(autocast=False))
+        model(tf.constant(random_examples(np.random.default_rng(0), 2)[0]))
+    finally:
+        keras.config.set_dtype_policy(before)
+    assert seen[-1] == "float32"
+
+
 def test_margins_grow_under_training():
     images, labels = random_examples(np.random.default_rng(0), 60)
     model = make(small_network(), num_examples=60)

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from mma_tf.errors import RunError, reason_of
 from mma_tf.evaluation.robustness import Judgement, Robustness, RobustnessMeter
 from mma_tf.training.callbacks.judged import Judged
 from mma_tf.training.callbacks.step_callback import StepCallback
@@ -36,7 +37,7 @@ class MarginValidation(StepCallback):
         judgement: The attacks.
         every_steps: Validates every so many training steps; None, at the end of each
             epoch.
-        last_step: Validates after this step too, whatever the interval.
+        last_step: Validates after this step too, if there are `every_steps`.
         record_path: A file to which each validation adds one line of JSON, with the
             training's own numbers, and a histogram of the margins.
         log_dir: A folder for TensorBoard: the same numbers, and the margins' histogram.
@@ -45,6 +46,10 @@ class MarginValidation(StepCallback):
         reset_metrics: Whether the training's own numbers begin anew after a validation
             by step, so that each line of the record speaks of the steps since the last
             one; Keras' history of an epoch then does so too.
+
+    Raises:
+        RunError: From training, if `log_dir` cannot be written to.
+        OSError: From training, if `record_path` cannot be.
     """
 
     def __init__(
@@ -158,10 +163,16 @@ class MarginValidation(StepCallback):
     def _write_events(self, numbers: dict[str, float], found: Robustness) -> None:
         if self.log_dir is None:
             return
-        if self._writer is None:
-            self._writer = tf.summary.create_file_writer(self.log_dir)
-        with self._writer.as_default(step=self.step):
-            for name, value in numbers.items():
-                tf.summary.scalar(name, value)
-            tf.summary.histogram("val_margin", found.margins, buckets=NUM_BINS)
-        self._writer.flush()
+        try:
+            if self._writer is None:
+                self._writer = tf.summary.create_file_writer(self.log_dir)
+            with self._writer.as_default(step=self.step):
+                for name, value in numbers.items():
+                    tf.summary.scalar(name, value)
+                tf.summary.histogram("val_margin", found.margins, buckets=NUM_BINS)
+            self._writer.flush()
+        except tf.errors.OpError as error:
+            raise RunError(
+                f"The events of a validation cannot be written to {self.log_dir} "
+                f"({reason_of(error)}); what was saved before is intact."
+            ) from error

@@ -293,6 +293,12 @@ def test_writes_events_for_tensorboard(tmp_path):
         assert np.max(histogram[:, 1]) <= 0.3 + 1e-6
 
 
+def test_events_that_cannot_be_written_are_named(tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(RunError, match=r"events .* cannot be written to .*file"):
+        fit(plain_model(), validation(every_steps=2, log_dir=tmp_path / "file" / "e"))
+
+
 def test_a_stop_between_batches_is_passed_on():
     class StopError(Exception):
         pass
