@@ -8,6 +8,7 @@ from mma_tf.cli.help_page import help_page
 from mma_tf.cli.parsing import ListParser, PathParser
 from mma_tf.errors import UserError
 from mma_tf.recipes.quantities import parse_number
+from mma_tf.recipes.validate import LARGEST_SEED
 
 SUITES = {
     "autoattack": "APGD-CE, APGD-T, FAB-T and Square, as published (standard version)",
@@ -108,7 +109,12 @@ def define(values: flags.FlagValues) -> None:
             flags.DEFINE_string(name, text, about, flag_values=values)
     for name, (number, lowest, about) in _NUMBERS.items():
         flags.DEFINE_integer(
-            name, number, about, lower_bound=lowest, flag_values=values
+            name,
+            number,
+            about,
+            lower_bound=lowest,
+            upper_bound=LARGEST_SEED if name == "seed" else None,
+            flag_values=values,
         )
     for name, default in (
         ("fail_on_warning", False),

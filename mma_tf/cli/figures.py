@@ -12,6 +12,7 @@ from mma_tf.cli.parsing import NumberParser, PathParser, parse, run_command
 from mma_tf.cli.quiet import import_tensorflow
 from mma_tf.errors import RunError, UserError
 from mma_tf.files import write_bytes_atomically
+from mma_tf.recipes.validate import LARGEST_SEED
 from mma_tf.run_directory import RunDirectory
 
 _DATA = ("dataset", "data_dir", "source_dir")
@@ -59,8 +60,7 @@ _NUMBERS: dict[str, tuple[int, int, str]] = {
 }
 _NORM = "landscape and adversarial_grid: of distances [linf|l2] (default: linf)"
 _REACH = "landscape: how far it goes to each side, in pixel units (default: 0.4)"
-# What NumPy's generator takes.
-_MOST = {"num_images": 8, "seed": 2**32 - 1}
+_MOST = {"num_images": 8, "seed": LARGEST_SEED}
 # Enough to find images that all models classify right.
 _NUM_EXAMPLES = 100
 _LONGEST_REACH = 1000.0

@@ -57,7 +57,7 @@ _BELOW_ONE = ("momentum", "ema_momentum", "label_smoothing")
 # eps last: if it was not set it is test_eps, which is then the one to name.
 _LENGTHS = ("d_max", "min_eps", "test_eps", "eps")
 # What NumPy's generator takes.
-_LARGEST_SEED = 2**32 - 1
+LARGEST_SEED = 2**32 - 1
 
 
 def parts_missing(method: str) -> tuple[str, ...]:
@@ -121,8 +121,8 @@ def validate(
     for name in _BELOW_ONE:
         if not 0 <= getattr(recipe, name) < 1:
             _refuse(recipe, name, "a number from 0 to below 1")
-    if not 0 <= recipe.seed <= _LARGEST_SEED:
-        _refuse(recipe, "seed", f"a whole number from 0 to {_LARGEST_SEED}")
+    if not 0 <= recipe.seed <= LARGEST_SEED:
+        _refuse(recipe, "seed", f"a whole number from 0 to {LARGEST_SEED}")
     for name in _LENGTHS:
         _check_length(recipe, name, image_shape)
     if not recipe.min_eps <= recipe.d_max:

@@ -303,6 +303,7 @@ def test_help_tells_every_flag_without_tensorflow(tmp_path):
         (["--model=a", "--model=a", "--eps=0.1"], "each model once"),
         (["--model=a", "--eps=0.1", "--batch_size=0"], "batch_size"),
         (["--model=a", "--eps=0.1", "--num_shards=0"], "num_shards"),
+        (["--model=a", "--eps=0.1", "--seed=4294967296"], "seed"),
         (["--modle=nowhere"], "--model"),
     ],
 )
