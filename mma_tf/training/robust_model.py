@@ -226,7 +226,7 @@ class RobustModel(keras.Model):
         return {name: value for name, value in results.items() if name not in trained}
 
     def _follow_statistics(self) -> None:
-        """Lets the averaged statistics follow, as the optimiser does its weights."""
+        """Makes the replicas' statistics one, and lets their averages follow."""
         if self.moving_statistics is None:
             return
         self.moving_statistics.share()
